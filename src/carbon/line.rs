@@ -1,0 +1,1 @@
+//! Carbon's line protocol: `name value timestamp\n`.

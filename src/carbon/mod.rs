@@ -1,0 +1,5 @@
+//! What goes to carbon: a point as its pickle tuple or its line, frames, and what is in flight.
+
+pub mod frame;
+pub mod line;
+pub mod outbound;

@@ -1,0 +1,1 @@
+//! What is queued for, in flight to, and delivered to carbon.

@@ -1,0 +1,245 @@
+//! Typed sections with their defaults. A file is read by [`load`](crate::config), which finds every
+//! problem at once; what is here is already valid.
+//!
+//! Names carry their unit last. Every field is documented where `flux config` prints it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    pub http: Http,
+    pub keys: Keys,
+    pub points: Points,
+    pub last: Last,
+    pub carbon: Carbon,
+    pub journal: Journal,
+    pub cpu: Cpu,
+    pub admin: Admin,
+    pub log: Log,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Http {
+    pub listen: Vec<Listen>,
+    pub backlog: u32,
+    pub connections_max: u32,
+    pub pipeline_max: u32,
+    pub head_bytes_max: usize,
+    pub body_bytes_max: usize,
+    pub head_deadline_ms: u32,
+    pub request_deadline_ms: u32,
+    pub idle_deadline_ms: u32,
+    pub drain_deadline_ms: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+#[derive(Clone, PartialEq)]
+pub struct Keys {
+    /// `None` until the key file under the data directory was read or made.
+    pub self_key: Option<String>,
+    pub self_file: Option<PathBuf>,
+    /// Key → namespace prefix ("" = none).
+    pub namespaces: BTreeMap<String, String>,
+}
+
+/// Keys never reach a log, not even through `{:?}`.
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Keys({} namespaces, hidden)", self.namespaces.len())
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Points {
+    pub age_seconds_max: u32,
+    pub future_seconds_max: u32,
+    pub points_per_request_max: usize,
+    /// Of each owner shard: points accepted and not yet delivered, or on their way to it.
+    pub in_flight_bytes_max: usize,
+    pub whisper_path: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Last {
+    pub store: LastStore,
+    pub check: bool,
+    pub layout: Layout,
+    /// All shards together.
+    pub entries_max: usize,
+    pub lookup_deadline_ms: u32,
+}
+
+#[derive(Clone, PartialEq)]
+pub enum LastStore {
+    Embedded,
+    Redis {
+        at: RedisAt,
+        username: Option<String>,
+        password: Option<String>,
+        database: u32,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum RedisAt {
+    /// Host and port; resolved off the shards, on every connection.
+    Tcp(String, u16),
+    Unix(PathBuf),
+}
+
+impl std::fmt::Debug for LastStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            LastStore::Embedded => f.write_str("Embedded"),
+            LastStore::Redis { at, database, .. } => write!(f, "Redis({at:?}/{database})"),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    String,
+    Hash,
+    Both,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Carbon {
+    /// Host and port; `None`: points go to `DATA/points.carbon`.
+    pub endpoint: Option<(String, u16)>,
+    pub protocol: Protocol,
+    pub points_per_frame: usize,
+    pub frame_bytes_max: usize,
+    pub flush_interval_ms: u32,
+    pub redo_window_ms: u32,
+    pub redo_bytes: usize,
+    pub file_bytes_max: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Pickle,
+    Line,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Journal {
+    pub durability: Durability,
+}
+
+/// What a 204 promises. The journal has not been built yet, so only `memory` is accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    Memory,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cpu {
+    /// `None`: as many as there are CPUs for them, at most 8.
+    pub shards: Option<u32>,
+    pub populate_core: PopulateCore,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PopulateCore {
+    /// A core of its own from three CPUs up; below that it shares the last one.
+    Auto,
+    Cpu(u32),
+    Shared,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admin {
+    pub listen: SocketAddr,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    pub level: Level,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            data_dir: "./flux-data".into(),
+            http: Http {
+                listen: vec![Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 8000)))],
+                backlog: 1024,
+                connections_max: 10_000,
+                pipeline_max: 64,
+                head_bytes_max: 16 * 1024,
+                body_bytes_max: 4 * 1024 * 1024,
+                head_deadline_ms: 10_000,
+                request_deadline_ms: 30_000,
+                idle_deadline_ms: 75_000,
+                drain_deadline_ms: 10_000,
+            },
+            keys: Keys {
+                self_key: None,
+                self_file: None,
+                namespaces: BTreeMap::new(),
+            },
+            points: Points {
+                age_seconds_max: 3600,
+                future_seconds_max: 60,
+                points_per_request_max: 50_000,
+                in_flight_bytes_max: 64 * 1024 * 1024,
+                whisper_path: "/opt/graphite/storage/whisper".into(),
+            },
+            last: Last {
+                store: LastStore::Embedded,
+                check: true,
+                layout: Layout::String,
+                entries_max: 4_000_000,
+                lookup_deadline_ms: 50,
+            },
+            carbon: Carbon {
+                endpoint: None,
+                protocol: Protocol::Pickle,
+                points_per_frame: 480,
+                frame_bytes_max: 256 * 1024,
+                flush_interval_ms: 10,
+                redo_window_ms: 1000,
+                redo_bytes: 4 * 1024 * 1024,
+                file_bytes_max: 1024 * 1024 * 1024,
+            },
+            journal: Journal {
+                durability: Durability::Memory,
+            },
+            cpu: Cpu {
+                shards: None,
+                populate_core: PopulateCore::Auto,
+            },
+            admin: Admin {
+                listen: SocketAddr::from(([127, 0, 0, 1], 8001)),
+            },
+            log: Log {
+                level: Level::Info,
+                format: LogFormat::Text,
+            },
+        }
+    }
+}

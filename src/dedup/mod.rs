@@ -1,0 +1,3 @@
+//! Fresh, duplicate or unknown: the owner's decision about one point, and the bounded table behind it.
+
+pub mod table;

@@ -1,0 +1,15 @@
+//! The last store: `flux.last.<metric>` = `[1478021700, 1.0]`, in Redis or embedded.
+
+pub mod embedded;
+pub mod redis;
+pub mod resp;
+pub mod text;
+pub mod writer;
+
+/// What is stored for a metric: the newest point delivered. The value is `None` where Vista marked a
+/// series that is null at its end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mark {
+    pub timestamp: u32,
+    pub value: Option<f64>,
+}

@@ -1,0 +1,1 @@
+//! One connection to Redis as a pure state machine: commands out, replies in.

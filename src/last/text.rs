@@ -1,0 +1,1 @@
+//! The text of a mark: what Python's `str([ts, value])` prints, and a tolerant reader.

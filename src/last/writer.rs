@@ -1,0 +1,1 @@
+//! Marks waiting to be written: latest per metric, many per command, never moving one back.

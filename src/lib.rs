@@ -1,0 +1,49 @@
+//! Metrics over HTTP into Graphite.
+//!
+//! Everything that decides is pure and synchronous: bytes in, effects out, time as an argument.
+//! Only [`runtime`] (and the few other edges the tidy test lists) knows sockets, files and clocks; it
+//! asks a shard's [`pipeline`] "here are bytes / a tick / a reply" and carries out what comes back.
+//!
+//! ```text
+//!             ┌──────────────────────────── shard (xN) ────────────────────────────┐
+//!  socket ──► connection ──► http ──► api ──► router ──► dedup ──► outbound ──► carbon
+//!             (runtime)     (bytes    (points, │  ▲       │ ▲          │
+//!                           → message) verdict)▼  │       │ │ misses   ▼ delivered
+//!                                        mesh to owner    └─┴─ last ◄── flux.last.<metric>
+//!  populate core: admin listener now, the populate worker's place
+//! ```
+//!
+//! Arrows only go down this list; a module uses what stands above it and nothing below.
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | [`point`] | a point, and a block of points that can travel between shards |
+//! | [`telemetry`] | the catalog of every metric, plain counters, the text they are shown in |
+//! | [`config`] | typed sections with defaults; every problem found at once |
+//! | [`http`] | bytes ⇄ messages; knows no metrics |
+//! | [`api`] | messages → points and a verdict; *the 429 and every other status are decided in* [`api::verdict`] |
+//! | [`carbon`] | *a frame is cut in* [`carbon::frame`]; what is in flight and delivered in `carbon::outbound` |
+//! | [`last`] | the last store: *a mark is written in* `last::writer`; Redis and embedded |
+//! | [`router`], [`budget`] | the owner shard of a name; admission, the one thing shards share |
+//! | [`dedup`] | fresh, duplicate or unknown; the bounded table |
+//! | [`request`] | a request under way: which owners have answered, whose turn it is |
+//! | [`pipeline`] | composes the pure stages for one shard |
+//! | [`runtime`] | the only importer of glommio |
+//! | [`preflight`], [`cli`] | what must be true before a start; the commands |
+
+pub mod api;
+pub mod budget;
+pub mod carbon;
+pub mod cli;
+pub mod config;
+pub mod dedup;
+pub mod http;
+pub mod last;
+pub mod outputs;
+pub mod pipeline;
+pub mod point;
+pub mod preflight;
+pub mod request;
+pub mod router;
+pub mod runtime;
+pub mod telemetry;

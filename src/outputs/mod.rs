@@ -1,0 +1,2 @@
+//! Outputs beside carbon: the points file.
+pub mod points_file;

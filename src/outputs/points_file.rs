@@ -1,0 +1,1 @@
+//! `DATA/points.carbon`: where points go when no carbon is configured.
