@@ -51,9 +51,21 @@ wait_http() { # what, url
   fail "$1 is not there after 10 s: $(tail -n 3 "$work"/*.log)"
 }
 
-metric() { # name: the sum of its series
-  curl -fsS "http://127.0.0.1:$admin/metrics" |
-    awk -v name="$1" '{ series = $1; sub(/\{.*/, "", series) } series == name { sum += $NF } END { printf "%.0f", sum }'
+scrape() { # file
+  curl -fsS -o "$1" "http://127.0.0.1:$admin/metrics"
+}
+
+metric() { # name, file: the sum of its series
+  awk -v name="$1" '{ series = $1; sub(/\{.*/, "", series) } series == name { sum += $NF } END { printf "%.0f", sum }' "$2"
+}
+
+grown() { # name: from the scrape before to the one after
+  echo $(($(metric "$1" "$work/after") - $(metric "$1" "$work/before")))
+}
+
+sunk() {
+  curl -fsS -o "$work/sink.txt" "http://127.0.0.1:$report/"
+  sed -E 's/.*matching=([0-9]+).*/\1/' "$work/sink.txt"
 }
 
 cpu_ticks() { # pid: user + system
@@ -80,30 +92,29 @@ TOML
   pids+=("$flux_pid")
   wait_http flux "http://127.0.0.1:$admin/readyz"
 
-  # /metrics before and after, so that what the probes above did does not count.
-  local accepted duplicate received ticks
-  accepted=$(metric flux_points_accepted_total)
-  duplicate=$(metric flux_points_duplicate_total)
-  received=$(metric flux_points_received_total)
+  local ticks
+  scrape "$work/before"
   ticks=$(cpu_ticks "$flux_pid")
   taskset -c "$load_cpu" wrk -t1 -c"$connections" -d"${seconds}s" \
     -s "loadtest/$mode.lua" "http://127.0.0.1:$http/metric_data_post" >"$work/wrk.log" ||
     fail "wrk: $(cat "$work/wrk.log")"
   ticks=$(($(cpu_ticks "$flux_pid") - ticks))
-  # wrk hangs up on what is under way, so the last requests may be counted here and not there.
-  accepted=$(($(metric flux_points_accepted_total) - accepted))
-  duplicate=$(($(metric flux_points_duplicate_total) - duplicate))
-  received=$(($(metric flux_points_received_total) - received))
 
-  # The sink is behind by what is still queued: wait until it stands still at the accepted count.
-  local sunk=-1
-  for _ in $(seq 200); do
-    curl -fsS -o "$work/sink.txt" "http://127.0.0.1:$report/"
-    sunk=$(sed -E 's/.*matching=([0-9]+).*/\1/' "$work/sink.txt")
-    accepted_now=$(metric flux_points_accepted_total)
-    [ "$sunk" -eq "$accepted_now" ] && break
+  # wrk hangs up on what is under way and the queue is still draining: wait until the sink has what was
+  # accepted, for as long as it comes closer.
+  local last=-1 still=0 now
+  while [ "$still" -lt 60 ]; do
+    scrape "$work/after"
+    now=$(sunk)
+    [ "$now" -eq "$(metric flux_points_accepted_total "$work/after")" ] && break
+    if [ "$now" -eq "$last" ]; then still=$((still + 1)); else still=0; fi
+    last=$now
     sleep 0.05
   done
+  local accepted duplicate received
+  accepted=$(grown flux_points_accepted_total)
+  duplicate=$(grown flux_points_duplicate_total)
+  received=$(grown flux_points_received_total)
 
   local line requests took non2xx errors p50 p99
   line=$(grep '^LOAD ' "$work/wrk.log") || fail "wrk printed no summary: $(cat "$work/wrk.log")"
@@ -125,7 +136,7 @@ TOML
   [ "$non2xx" -eq 0 ] || fail "$non2xx answers were not 2xx"
   [ "$errors" -eq 0 ] || fail "$errors socket errors"
   [ "$requests" -gt 0 ] || fail "no request was answered"
-  [ "$sunk" -eq "$accepted_now" ] || fail "the sink has $sunk points, flux accepted $accepted_now"
+  [ "$now" -eq "$accepted" ] || fail "the sink has $now points, flux accepted $accepted"
   grep -q 'faults=0' "$work/sink.txt" || fail "the sink met a stream that is not frames: $(cat "$work/sink.log")"
   [ $((accepted * 100)) -ge $((received * 95)) ] || fail "under 95 % of the points were new: not a fair load"
 

@@ -198,7 +198,7 @@ fn read_until(mut stream: TcpStream, shared: &Shared, stop: &AtomicBool) {
             Mode::ResetAfter(bytes) if total >= bytes => {
                 let now = Some(Duration::ZERO);
                 SockRef::from(&stream).set_linger(now).expect("an option");
-                return;
+                break;
             }
             Mode::ResetAfter(bytes) => (bytes - total).min(chunk.len()),
             Mode::Slow(bytes) => {

@@ -39,6 +39,15 @@ pub fn wait_until(what: &str, mut probe: impl FnMut() -> bool) {
     wait_for(what, PATIENCE, || probe().then_some(()));
 }
 
+/// Looks again and again for this long, and fails as soon as it is no longer so: for what must not happen.
+pub fn stays(what: &str, time: Duration, mut probe: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while started.elapsed() < time {
+        assert!(probe(), "no longer after {:?}: {what}", started.elapsed());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// A port nobody listens on. Below the kernel's range for outgoing connections, so that it is not
 /// taken by one of those while the daemon that owns it is down.
 pub fn free_port() -> u16 {

@@ -3,9 +3,10 @@
 use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::wait_for;
+use super::{PATIENCE, wait_for};
 
 type Text = Arc<Mutex<Vec<u8>>>;
 
@@ -14,6 +15,7 @@ pub struct Daemon {
     child: Child,
     stdout: Text,
     stderr: Text,
+    collectors: Vec<JoinHandle<()>>,
 }
 
 impl Daemon {
@@ -26,13 +28,17 @@ impl Daemon {
             .unwrap_or_else(|error| {
                 panic!("{name} does not start ({error}): run tests/install.sh")
             });
-        let stdout = collect(child.stdout.take().expect("piped"));
-        let stderr = collect(child.stderr.take().expect("piped"));
+        let (stdout, stderr) = (Text::default(), Text::default());
+        let collectors = vec![
+            collect(child.stdout.take().expect("piped"), stdout.clone()),
+            collect(child.stderr.take().expect("piped"), stderr.clone()),
+        ];
         Daemon {
             name,
             child,
             stdout,
             stderr,
+            collectors,
         }
     }
 
@@ -46,11 +52,16 @@ impl Daemon {
         assert_eq!(sent, 0, "{} takes signal {signal}", self.name);
     }
 
-    /// `None` while it runs.
+    /// `None` while it runs. After it, everything that it said is there to read.
     pub fn exited(&mut self) -> Option<ExitStatus> {
-        self.child
+        let status = self
+            .child
             .try_wait()
-            .expect("our own child can be waited for")
+            .expect("our own child can be waited for")?;
+        for collector in self.collectors.drain(..) {
+            collector.join().expect("a collector does not panic");
+        }
+        Some(status)
     }
 
     pub fn wait_exit(&mut self, limit: Duration) -> ExitStatus {
@@ -62,7 +73,7 @@ impl Daemon {
     pub fn kill9(&mut self) {
         if self.exited().is_none() {
             self.child.kill().expect("a running child can be killed");
-            self.child.wait().expect("our own child can be waited for");
+            self.wait_exit(PATIENCE);
         }
     }
 
@@ -93,15 +104,12 @@ fn text(bytes: &Text) -> String {
     String::from_utf8_lossy(&bytes.lock().expect("the collector does not panic")).into_owned()
 }
 
-fn collect(mut pipe: impl Read + Send + 'static) -> Text {
-    let kept = Text::default();
-    let kept_too = kept.clone();
+fn collect(mut pipe: impl Read + Send + 'static, kept: Text) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut chunk = [0; 4096];
         while let Ok(n @ 1..) = pipe.read(&mut chunk) {
-            let mut kept = kept_too.lock().expect("readers do not panic");
+            let mut kept = kept.lock().expect("readers do not panic");
             kept.extend_from_slice(&chunk[..n]);
         }
-    });
-    kept
+    })
 }
