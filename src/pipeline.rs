@@ -7,6 +7,7 @@ use crate::budget::{Budgets, Refused};
 use crate::carbon::outbound::{Accepted, Delivery, Frame, Outbound};
 use crate::dedup::{Accept, Owner};
 use crate::http::{Decoded, Decoder, Limits, Message, Refusal, response};
+use crate::last::Mark;
 use crate::last::writer::Writer;
 use crate::point::{NameHash, Point};
 use crate::request::{ReadId, Reads};
@@ -103,6 +104,8 @@ pub struct Pipeline {
     pub writer: Writer,
     pub counters: Counters,
     pub effects: Effects,
+    /// Kept for its memory: marks of one batch on their way to the table.
+    settled: Vec<(NameHash, u32)>,
     /// A budget has refused since the last success: look at them before parsing.
     pressed: bool,
     /// Responses say `Connection: close`.
@@ -131,6 +134,7 @@ impl Pipeline {
             writer,
             counters: Counters::default(),
             effects: Effects::default(),
+            settled: Vec::new(),
             pressed: false,
             draining: false,
         }
@@ -406,8 +410,8 @@ impl Pipeline {
         self.resolve(now, |owner, accept, done| owner.found(id, marks, accept, done));
     }
 
-    /// The store did not answer within the look-up deadline.
-    fn store_silent(&mut self, now: Now) {
+    /// The store did not answer within the look-up deadline, or refused to.
+    pub fn store_silent(&mut self, now: Now) {
         self.resolve(now, |owner, accept, done| owner.store_silent(accept, done));
     }
 
@@ -432,6 +436,37 @@ impl Pipeline {
 
     pub fn store_answers(&mut self) {
         self.owner.store_answers();
+    }
+
+    /// The connection is gone: what was under way is written or asked again.
+    pub fn store_lost(&mut self) {
+        self.writer.lost();
+    }
+
+    /// Marks looked up before their first write.
+    pub fn marks_checked(&mut self, id: u64, found: &[Option<Mark>]) {
+        let mut newer = std::mem::take(&mut self.settled);
+        self.writer.checked(id, found, &mut newer);
+        for (hash, timestamp) in newer.drain(..) {
+            self.owner.raise(hash, timestamp);
+        }
+        self.settled = newer;
+    }
+
+    /// Marks written: from here on a restart remembers them.
+    pub fn marks_stored(&mut self, id: u64) {
+        let mut saved = std::mem::take(&mut self.settled);
+        self.writer.stored(id, &mut saved);
+        self.counters.marks_written += saved.len() as u64;
+        for (hash, timestamp) in saved.drain(..) {
+            self.owner.saved(hash, timestamp);
+        }
+        self.settled = saved;
+    }
+
+    /// Something waits for the last store's task.
+    pub fn wants_store(&self) -> bool {
+        self.owner.lookups.waiting()
     }
 
     pub fn owner(&self) -> &Owner {

@@ -134,7 +134,8 @@ impl Outbound {
         if open.points == 0 {
             self.opened_ms = now_ms;
             if self.limits.protocol == Protocol::Pickle {
-                frame::open(&mut open.bytes);
+                // A frame stands alone in its buffer.
+                let _ = frame::open(&mut open.bytes);
             }
         }
         let start = open.bytes.len();
@@ -177,7 +178,7 @@ impl Outbound {
         }
         let mut sealed = std::mem::take(&mut self.open);
         if self.limits.protocol == Protocol::Pickle {
-            frame::close(&mut sealed.bytes);
+            frame::close(&mut sealed.bytes, 0);
         }
         self.waiting.push_back(Sent {
             frame: Rc::new(sealed),
@@ -191,10 +192,7 @@ impl Outbound {
     /// The next frame to write, if one is due. A frame that is not full waits for the flush interval,
     /// so that single points share frames; while the link is stalled it goes on filling.
     pub fn next_due(&mut self, now_ms: u64) -> Option<Rc<Frame>> {
-        if self.waiting.is_empty()
-            && self.open.points > 0
-            && now_ms >= self.opened_ms + self.limits.flush_interval_ms
-        {
+        if self.waiting.is_empty() && self.is_due(now_ms) {
             self.seal();
         }
         let mut sent = self.waiting.pop_front()?;
@@ -208,6 +206,12 @@ impl Outbound {
         let frame = sent.frame.clone();
         self.written.push_back(sent);
         Some(frame)
+    }
+
+    /// Something should leave by now: a full frame, or one that has waited for the flush interval.
+    pub fn is_due(&self, now_ms: u64) -> bool {
+        let ripe = now_ms >= self.opened_ms + self.limits.flush_interval_ms;
+        self.has_full_frame() || (self.open.points > 0 && ripe)
     }
 
     /// Everything may leave now, full or not: the service is draining.
@@ -294,6 +298,11 @@ impl Outbound {
     /// Points accepted and not delivered yet.
     pub fn points_queued(&self) -> u64 {
         self.points_queued
+    }
+
+    /// A frame waits that need not grow any more.
+    pub fn has_full_frame(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// Everything ever accepted here has been written to the current connection.

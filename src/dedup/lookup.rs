@@ -42,6 +42,11 @@ impl Lookups {
         self.lookups += 1;
     }
 
+    /// Something is to be sent.
+    pub fn waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// The next batch to send: its id and its names.
     pub fn take(&mut self) -> Option<(u64, Vec<String>)> {
         if self.waiting.is_empty() {

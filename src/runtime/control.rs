@@ -20,8 +20,8 @@ pub struct Control {
     phase: AtomicU8,
     /// Executors that are up, then those that have nothing unanswered, then those that are done.
     met: AtomicUsize,
-    /// Points that could not be delivered before the deadline.
-    pub points_lost: AtomicUsize,
+    /// Points that could not be delivered before the drain deadline.
+    left: AtomicUsize,
 }
 
 impl Default for Control {
@@ -29,7 +29,7 @@ impl Default for Control {
         Control {
             phase: AtomicU8::new(Phase::Starting as u8),
             met: AtomicUsize::new(0),
-            points_lost: AtomicUsize::new(0),
+            left: AtomicUsize::new(0),
         }
     }
 }
@@ -54,6 +54,15 @@ impl Control {
     /// One executor has done what this phase asks for.
     pub fn meet(&self) {
         self.met.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// An executor ends with this many points undelivered.
+    pub fn leave(&self, points: u64) {
+        self.left.fetch_add(points as usize, Ordering::AcqRel);
+    }
+
+    pub fn left(&self) -> usize {
+        self.left.load(Ordering::Acquire)
     }
 
     pub fn met(&self) -> usize {

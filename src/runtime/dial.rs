@@ -127,3 +127,11 @@ impl Backoff {
         Duration::from_millis(step / 2 + self.seed % (step / 2 + 1))
     }
 }
+
+/// Closes without delivering what is still queued (a reset).
+pub fn abort(stream: &TcpStream) {
+    // SAFETY: the descriptor is open for as long as the stream is.
+    let descriptor = unsafe { std::os::fd::BorrowedFd::borrow_raw(stream.as_raw_fd()) };
+    // A Unix socket has no lingering to set; its close drops nothing the peer has not been given.
+    let _ = SockRef::from(&descriptor).set_linger(Some(Duration::ZERO));
+}

@@ -28,6 +28,7 @@ pub struct Shard {
     pub link: Doorbell,
     pub store: Doorbell,
     pub carbon_up: Cell<bool>,
+    pub store_up: Cell<bool>,
     pub heartbeat_due: Cell<bool>,
     pub accept_errors: Cell<u64>,
 }
@@ -46,6 +47,7 @@ impl Shard {
             link: Doorbell::default(),
             store: Doorbell::default(),
             carbon_up: Cell::new(false),
+            store_up: Cell::new(false),
             heartbeat_due: Cell::new(false),
             accept_errors: Cell::new(0),
         })
