@@ -136,7 +136,10 @@ def points(loads):
 
     fn assert_python_reads_every_frame(interpreter: &str, loads: &str) {
         let counts = [1, 499, 500, 501];
-        let input = counts.iter().flat_map(|&count| frame(&rows(count))).collect();
+        let input = counts
+            .iter()
+            .flat_map(|&count| frame(&rows(count)))
+            .collect();
         let script = format!("{PRINT_POINTS}{loads}");
         let Some(output) = python(interpreter, &script, input) else {
             return;

@@ -56,7 +56,12 @@ mod tests {
     #[test]
     fn a_line_is_written_as_the_reference_shows_and_split_again() {
         let mut out = Vec::new();
-        push_line(&mut out, "vista.nodes.skyline-1.cpu.user", 1_478_021_700, 1.0);
+        push_line(
+            &mut out,
+            "vista.nodes.skyline-1.cpu.user",
+            1_478_021_700,
+            1.0,
+        );
         assert_eq!(out, b"vista.nodes.skyline-1.cpu.user 1.0 1478021700\n");
         let expected = Line {
             name: "vista.nodes.skyline-1.cpu.user",

@@ -182,12 +182,7 @@ impl Session {
     }
 
     /// Asks for the marks of these names: at least one, at most 1,000.
-    pub fn lookup<'n>(
-        &mut self,
-        id: u64,
-        names: impl Iterator<Item = &'n str>,
-        out: &mut Vec<u8>,
-    ) {
+    pub fn lookup<'n>(&mut self, id: u64, names: impl Iterator<Item = &'n str>, out: &mut Vec<u8>) {
         let hash_too = self.config.layout != Layout::String;
         start(&mut self.strings, "MGET");
         start(&mut self.hash, "HMGET");
@@ -526,7 +521,8 @@ mod tests {
             session
         };
         let mut replies = Vec::new();
-        replies.extend_from_slice(b"*5\r\n$8\r\n[5, 1.0]\r\n$8\r\n[5, 1.0]\r\n$-1\r\n$3\r\nfoo\r\n");
+        replies
+            .extend_from_slice(b"*5\r\n$8\r\n[5, 1.0]\r\n$8\r\n[5, 1.0]\r\n$-1\r\n$3\r\nfoo\r\n");
         replies.extend_from_slice(format!("$9000\r\n{}\r\n", "x".repeat(9000)).as_bytes());
         replies.extend_from_slice(b"*5\r\n$30\r\n{'timestamp': 6, 'value': 2.0}\r\n");
         replies.extend_from_slice(b"$30\r\n{'timestamp': 4, 'value': 2.0}\r\n$-1\r\n$-1\r\n");
@@ -554,7 +550,11 @@ mod tests {
         let prepare = || {
             let mut session = session(Layout::Both);
             let mut out = Vec::new();
-            session.store(1, [("a", mark(5, 0.1)), ("b", mark(6, 1e-5))].into_iter(), &mut out);
+            session.store(
+                1,
+                [("a", mark(5, 0.1)), ("b", mark(6, 1e-5))].into_iter(),
+                &mut out,
+            );
             session.lookup(2, ["a"].into_iter(), &mut out);
             session.heartbeat("flux.listen", 1_478_021_700, &mut out);
             session.store(3, [("a", mark(7, 1.0))].into_iter(), &mut out);
@@ -604,7 +604,10 @@ mod tests {
             let mut out = Vec::new();
             session(layout).store(1, [("a", mark(5, 1.0))].into_iter(), &mut out);
             let names = commands(&out);
-            names.iter().map(|command| command[..4].to_owned()).collect::<Vec<_>>()
+            names
+                .iter()
+                .map(|command| command[..4].to_owned())
+                .collect::<Vec<_>>()
         };
         assert_eq!(written(Layout::String), ["MSET"]);
         assert_eq!(written(Layout::Hash), ["HSET"]);
@@ -618,7 +621,14 @@ mod tests {
             session.lookup(1, ["a", "b"].into_iter(), &mut Vec::new());
             session
         };
-        for reply in ["*1\r\n", "*0\r\n", "*-1\r\n", "+OK\r\n", "*2\r\n*1\r\n", "*2\r\n:1\r\n"] {
+        for reply in [
+            "*1\r\n",
+            "*0\r\n",
+            "*-1\r\n",
+            "+OK\r\n",
+            "*2\r\n*1\r\n",
+            "*2\r\n:1\r\n",
+        ] {
             let result = events(prepare, reply.as_bytes());
             assert_eq!(result, Err(SessionError::Unexpected), "{reply:?}");
         }
@@ -658,7 +668,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("redis.sock");
         let spawned = Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--requirepass", "secret", "--unixsocket"])
+            .args([
+                "--port",
+                "0",
+                "--save",
+                "",
+                "--requirepass",
+                "secret",
+                "--unixsocket",
+            ])
             .arg(&socket)
             .current_dir(dir.path())
             .stdout(Stdio::null())
@@ -688,7 +706,10 @@ mod tests {
         let mut session = with("secret");
         let mut out = Vec::new();
         session.greet(&mut out);
-        assert_eq!(converse(&mut stream, &mut session, &mut out), [Event::Ready]);
+        assert_eq!(
+            converse(&mut stream, &mut session, &mut out),
+            [Event::Ready]
+        );
 
         let names: Vec<String> = (0..1000).map(|n| format!("métrique.{n}")).collect();
         let marks = names.iter().enumerate();
@@ -697,22 +718,33 @@ mod tests {
         session.add_to_set("flux.last.a set", "member", &mut out);
         let asked = names.iter().map(String::as_str).chain(["a set", "absent"]);
         session.lookup(2, asked, &mut out);
-        redis::cmd("DEL").arg(HASH_KEY).write_packed_command(&mut out);
+        redis::cmd("DEL")
+            .arg(HASH_KEY)
+            .write_packed_command(&mut out);
         session.expected.push_back(Expected::Ignored);
         session.add_to_set(HASH_KEY, "member", &mut out);
         session.lookup(3, [names[9].as_str()].into_iter(), &mut out);
         session.store(4, marks.clone().take(1), &mut out);
-        for words in [["CONFIG", "SET", "maxmemory", "1"], ["REPLICAOF", "127.0.0.1", "1", ""]] {
+        for words in [
+            ["CONFIG", "SET", "maxmemory", "1"],
+            ["REPLICAOF", "127.0.0.1", "1", ""],
+        ] {
             let mut command = redis::cmd(words[0]);
-            words[1..].iter().filter(|word| !word.is_empty()).for_each(|&word| {
-                command.arg(word);
-            });
+            words[1..]
+                .iter()
+                .filter(|word| !word.is_empty())
+                .for_each(|&word| {
+                    command.arg(word);
+                });
             command.write_packed_command(&mut out);
             session.expected.push_back(Expected::Ignored);
             session.store(5, marks.clone().take(1), &mut out);
         }
         let events = converse(&mut stream, &mut session, &mut out);
-        let found: Vec<_> = marks.map(|(_, mark)| Some(mark)).chain([None, None]).collect();
+        let found: Vec<_> = marks
+            .map(|(_, mark)| Some(mark))
+            .chain([None, None])
+            .collect();
         let refused = |id, refusal| Event::StoreRefused { id, refusal };
         let expected = [
             Event::Stored { id: 1 },

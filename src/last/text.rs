@@ -171,7 +171,8 @@ impl<'a> Tokens<'a> {
                 after[..end].trim_ascii()
             }
             _ => {
-                let is_end = |byte: &u8| byte.is_ascii_whitespace() || b"[](){},:'\"".contains(byte);
+                let is_end =
+                    |byte: &u8| byte.is_ascii_whitespace() || b"[](){},:'\"".contains(byte);
                 let end = self.rest.iter().position(is_end);
                 let (word, after) = self.rest.split_at(end.unwrap_or(self.rest.len()));
                 self.rest = after;
@@ -287,7 +288,13 @@ for line in sys.stdin:
             .collect();
         let input: String = cases
             .iter()
-            .map(|mark| format!("{:016x} {}\n", mark.value.unwrap().to_bits(), mark.timestamp))
+            .map(|mark| {
+                format!(
+                    "{:016x} {}\n",
+                    mark.value.unwrap().to_bits(),
+                    mark.timestamp
+                )
+            })
             .collect();
         let Some(output) = python("python3", SCRIPT, input.into_bytes()) else {
             return;
