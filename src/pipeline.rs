@@ -2,17 +2,21 @@
 //! tick" and carries out what [`Effects`] say. No clock, no socket: the same code serves the unit
 //! tests, the simulator and the benches.
 
-use crate::api::{self, Api, Decision, verdict};
+use crate::api::route::Endpoint;
+use crate::api::verdict::{self, Problem};
+use crate::api::{self, Api, Decision};
 use crate::budget::{Budgets, Refused};
 use crate::carbon::outbound::{Accepted, Delivery, Frame, Outbound};
 use crate::dedup::{Accept, Owner};
-use crate::http::{Decoded, Decoder, Limits, Message, Refusal, response};
+use crate::http::decoder::Awaiting;
+use crate::http::response::{self, Date, ReplyTo};
+use crate::http::{Decoded, Decoder, Limits, Message, Refusal};
 use crate::last::Mark;
 use crate::last::writer::Writer;
 use crate::point::{NameHash, Point};
 use crate::request::{ReadId, Reads};
 use crate::router::{Gathered, Group, Reply};
-use crate::telemetry::catalog::{Counters, Endpoint};
+use crate::telemetry::catalog::Counters;
 use std::sync::Arc;
 
 /// Seconds after which a client may try again when a budget is full: about what a redo window and a
@@ -69,6 +73,11 @@ impl Connection {
 
     pub fn is_closing(&self) -> bool {
         self.closing
+    }
+
+    /// What the next bytes belong to: each has a deadline of its own.
+    pub fn awaiting(&self) -> Awaiting {
+        self.decoder.awaiting()
     }
 }
 
@@ -167,7 +176,9 @@ impl Pipeline {
                     consumed: taken,
                 } => {
                     connection.closing = !message.keep_alive || self.draining;
-                    self.request(id, &message, !connection.closing, now);
+                    let mut to = ReplyTo::message(&message);
+                    to.keep_alive = !connection.closing;
+                    self.request(id, &message, to, now);
                     consumed += taken;
                 }
             }
@@ -183,8 +194,7 @@ impl Pipeline {
     /// A message whose framing is lost, or that met a bound: answered, then closed.
     fn refuse(&mut self, id: ReadId, refusal: Refusal) {
         let answer = verdict::refused(refusal);
-        self.reads
-            .push(id, Endpoint::Other, answer, 0, false, false);
+        self.reads.push(id, None, answer, 0, ReplyTo::REFUSED);
     }
 
     /// The time for a request ran out before it was there.
@@ -195,8 +205,8 @@ impl Pipeline {
         self.refuse(connection.read, Refusal::TooSlow);
     }
 
-    fn request(&mut self, id: ReadId, message: &Message<'_>, keep_alive: bool, now: Now) {
-        let endpoint = api::route::endpoint(message.path);
+    fn request(&mut self, id: ReadId, message: &Message<'_>, to: ReplyTo, now: Now) {
+        let endpoint = Endpoint::of(message.path);
         let mut owners = 0;
         let large = message.body.len() > PARSED_ANYWAY_BYTES;
         let answer = if large && self.pressed && self.budgets.exhausted() {
@@ -222,22 +232,23 @@ impl Pipeline {
                         }
                         Err(refused) => {
                             self.gathered.rollback();
-                            self.counters.reject(&tally, refused.into());
-                            match refused {
-                                Refused::Full => verdict::busy(RETRY_AFTER_SECONDS),
-                                Refused::TooLarge => verdict::larger_than_budget(),
-                            }
+                            let (problem, answer) = match refused {
+                                Refused::Full => {
+                                    (Problem::Busy, verdict::busy(RETRY_AFTER_SECONDS))
+                                }
+                                Refused::TooLarge => {
+                                    (Problem::LargerThanBudget, verdict::larger_than_budget())
+                                }
+                            };
+                            self.counters.reject(&tally, problem);
+                            answer
                         }
                     }
                 }
-                Decision::Answer {
-                    answer,
-                    tally,
-                    rejected,
-                } => {
+                Decision::Answer { answer, tally } => {
                     self.gathered.rollback();
-                    if let Some(reason) = rejected {
-                        self.counters.reject(&tally, reason);
+                    if let Some(problem) = tally.problem {
+                        self.counters.reject(&tally, problem);
                     }
                     answer
                 }
@@ -247,8 +258,7 @@ impl Pipeline {
                 }
             }
         };
-        self.reads
-            .push(id, endpoint, answer, owners, keep_alive, message.http_1_0);
+        self.reads.push(id, endpoint, answer, owners, to);
     }
 
     /// The read is decoded: one group for each owner it touched. The own one is decided at once.
@@ -318,13 +328,12 @@ impl Pipeline {
         &mut self,
         connection: &mut Connection,
         out: &mut Vec<u8>,
-        date: &[u8; 29],
+        date: &Date,
     ) -> bool {
         while let Some(ready) = self.reads.next_ready(connection.read) {
-            let keep_alive = ready.keep_alive && !ready.answer.close;
-            connection.closing |= !keep_alive;
+            connection.closing |= !ready.to.keep_alive || ready.answer.close;
             self.counters.answered(ready.endpoint, ready.answer.status);
-            response::write(out, &ready.answer, keep_alive, ready.http_1_0, date);
+            response::write(out, &ready.answer, ready.to, date);
         }
         if !self.reads.complete(connection.read) {
             return false;

@@ -1,6 +1,7 @@
 //! Requests under way: the answers of one read in wire order, and which owners still have to reply.
 
-use crate::http::response::Answer;
+use crate::api::route::Endpoint;
+use crate::http::response::{Answer, ReplyTo};
 
 /// Names a read under way; stale once the read is over, so a late reply finds nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,16 +16,16 @@ pub struct Slot {
     /// What is sent when every owner has decided.
     answer: Answer,
     owners_left: u16,
-    keep_alive: bool,
-    http_1_0: bool,
+    endpoint: Option<Endpoint>,
+    to: ReplyTo,
 }
 
 /// An answer whose turn has come.
 #[derive(Debug, PartialEq)]
 pub struct Ready {
     pub answer: Answer,
-    pub keep_alive: bool,
-    pub http_1_0: bool,
+    pub endpoint: Option<Endpoint>,
+    pub to: ReplyTo,
 }
 
 /// The requests of one read. The connection reads on when all of them are answered.
@@ -75,17 +76,17 @@ impl Reads {
     pub fn push(
         &mut self,
         id: ReadId,
+        endpoint: Option<Endpoint>,
         answer: Answer,
         owners_left: u16,
-        keep_alive: bool,
-        http_1_0: bool,
+        to: ReplyTo,
     ) {
         let read = self.get(id).expect("the read is open while it is decoded");
         read.slots.push_back(Slot {
             answer,
             owners_left,
-            keep_alive,
-            http_1_0,
+            endpoint,
+            to,
         });
     }
 
@@ -134,8 +135,8 @@ impl Reads {
         read.answered += 1;
         Some(Ready {
             answer: slot.answer,
-            keep_alive: slot.keep_alive,
-            http_1_0: slot.http_1_0,
+            endpoint: slot.endpoint,
+            to: slot.to,
         })
     }
 
@@ -179,16 +180,15 @@ impl Reads {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::response::Answer;
+
+    const TO: ReplyTo = ReplyTo {
+        keep_alive: true,
+        http_1_0: false,
+        head_only: false,
+    };
 
     fn answer(status: u16) -> Answer {
-        Answer {
-            status,
-            body: (&[][..]).into(),
-            allow: None,
-            retry_after_seconds: None,
-            close: false,
-        }
+        Answer::empty(status)
     }
 
     fn statuses(reads: &mut Reads, id: ReadId) -> Vec<u16> {
@@ -201,9 +201,9 @@ mod tests {
     fn answers_keep_their_order_however_the_owners_reply() {
         let mut reads = Reads::default();
         let id = reads.open(9, 1000);
-        reads.push(id, answer(200), 0, true, false);
-        reads.push(id, answer(204), 2, true, false);
-        reads.push(id, answer(400), 0, true, false);
+        reads.push(id, None, answer(200), 0, TO);
+        reads.push(id, None, answer(204), 2, TO);
+        reads.push(id, None, answer(400), 0, TO);
         reads.handed_over(id);
         reads.handed_over(id);
         assert_eq!(statuses(&mut reads, id), [200]);
@@ -218,7 +218,7 @@ mod tests {
     fn one_failed_owner_decides_the_answer_even_if_another_succeeds_later() {
         let mut reads = Reads::default();
         let id = reads.open(0, 1000);
-        reads.push(id, answer(204), 2, true, false);
+        reads.push(id, None, answer(204), 2, TO);
         reads.handed_over(id);
         reads.handed_over(id);
         reads.decided(id, [0].into_iter(), Some(&answer(504)));
@@ -230,7 +230,7 @@ mod tests {
     fn an_expired_read_answers_unknown_once_and_a_late_reply_changes_nothing() {
         let mut reads = Reads::default();
         let id = reads.open(3, 1000);
-        reads.push(id, answer(204), 1, true, false);
+        reads.push(id, None, answer(204), 1, TO);
         reads.handed_over(id);
         let mut woken = Vec::new();
         reads.expire(999, &answer(504), |c, n| woken.push((c, n)));
@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(statuses(&mut reads, id), [504]);
         reads.close(id);
         let next = reads.open(4, 1000);
-        reads.push(next, answer(204), 1, true, false);
+        reads.push(next, None, answer(204), 1, TO);
         reads.handed_over(next);
         assert_eq!(reads.decided(id, [0].into_iter(), None), None, "stale name");
         assert!(!reads.complete(next));

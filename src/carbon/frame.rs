@@ -19,6 +19,9 @@ pub const FRAME_OVERHEAD_BYTES: usize = LENGTH.len() + PROLOGUE.len() + TRAILER.
 /// today's, hence "at most".
 pub const TUPLE_OVERHEAD_BYTES_MAX: usize = 23;
 
+/// Where the name stands in a tuple: after its opcode and its length.
+pub const NAME_OFFSET: usize = 5;
+
 const BINUNICODE: u8 = b'X';
 const BININT: u8 = b'J';
 const LONG1: u8 = 0x8a;

@@ -6,6 +6,7 @@
 use super::connections::Waits;
 use super::shard::Shard;
 use crate::http::Limits;
+use crate::http::decoder::Awaiting;
 use crate::pipeline::{Connection, Taken};
 use futures_lite::{AsyncRead, AsyncWriteExt};
 use glommio::net::TcpStream;
@@ -23,6 +24,10 @@ pub struct Deadlines {
     pub idle_ms: u64,
 }
 
+/// How much more is read of a message that did not come whole: as much as there is already, within
+/// these. The decoder refuses what would grow past its bounds.
+const READ_MORE_BYTES_MIN: usize = 4 * 1024;
+const READ_MORE_BYTES_MAX: usize = 256 * 1024;
 /// A kept-back part above this is freed when it is empty: one large body is not remembered.
 const KEPT_CAPACITY_BYTES: usize = 16 * 1024;
 /// After a refusal, what the client is still sending is read and dropped up to this, so that closing
@@ -96,10 +101,9 @@ impl Session<'_> {
             if self.began_ms == 0 {
                 self.began_ms = now_ms;
             }
-            let allowed_ms = if connection.in_body() {
-                self.deadlines.request_ms
-            } else {
-                self.deadlines.head_ms
+            let allowed_ms = match connection.awaiting() {
+                Awaiting::Body => self.deadlines.request_ms,
+                Awaiting::Head | Awaiting::Request => self.deadlines.head_ms,
             };
             (Waits::Request, self.began_ms + allowed_ms)
         };
@@ -128,8 +132,8 @@ impl Session<'_> {
             self.rest.extend_from_slice(&bytes[taken.consumed..]);
             return Ok(Some(taken));
         }
-        let room = connection.wants_bytes(self.rest.len());
         let filled = self.rest.len();
+        let room = filled.clamp(READ_MORE_BYTES_MIN, READ_MORE_BYTES_MAX);
         self.rest.resize(filled + room, 0);
         let rest = &mut self.rest;
         let length = receive(stream, |stream, context| {

@@ -2,9 +2,10 @@
 
 use super::clock::Clock;
 use super::connections::Connections;
-use super::control::{Control, Phase};
+use super::control::Control;
 use super::mesh::{Mesh, Parcel};
 use crate::pipeline::{Now, Pipeline};
+use crate::telemetry::catalog::Snapshot;
 use crate::telemetry::latency::Latency;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -85,8 +86,10 @@ impl Shard {
         }
     }
 
-    pub fn draining(&self) -> bool {
-        self.control.phase() >= Phase::Draining
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            counters: self.pipeline.borrow().counters.clone(),
+        }
     }
 }
 
