@@ -15,8 +15,7 @@ const TRAILER: [u8; 2] = [b'e', b'.'];
 
 /// What a frame costs beside its tuples.
 pub const FRAME_OVERHEAD_BYTES: usize = LENGTH.len() + PROLOGUE.len() + TRAILER.len();
-/// What a tuple costs at most beside its name; one second past 2^31-1 costs two bytes more than
-/// today's, hence "at most".
+/// What a tuple costs at most beside its name: 21 bytes, two more for a timestamp past 2^31-1.
 pub const TUPLE_OVERHEAD_BYTES_MAX: usize = 23;
 
 /// Where the name stands in a tuple: after its opcode and its length.
@@ -30,24 +29,28 @@ const TUPLE2: u8 = 0x86;
 
 /// Appends one point as its tuple.
 pub fn push_tuple(out: &mut Vec<u8>, name: &str, timestamp: u32, value: f64) {
-    // A name is at most 4,096 bytes (api::validate), so its length fits.
-    let name_len = (name.len() as u32).to_le_bytes();
     out.reserve(name.len() + TUPLE_OVERHEAD_BYTES_MAX);
-    out.push(BINUNICODE);
-    out.extend_from_slice(&name_len);
+    let mut head = [BINUNICODE, 0, 0, 0, 0];
+    // A name is at most 4,096 bytes (api::validate), so its length fits.
+    head[1..].copy_from_slice(&(name.len() as u32).to_le_bytes());
+    out.extend_from_slice(&head);
     out.extend_from_slice(name.as_bytes());
+    // Few appends of fixed size: what makes this worth writing by hand.
     if timestamp <= i32::MAX as u32 {
-        out.push(BININT);
-        out.extend_from_slice(&timestamp.to_le_bytes());
+        let mut tail = [
+            BININT, 0, 0, 0, 0, BINFLOAT, 0, 0, 0, 0, 0, 0, 0, 0, TUPLE2, TUPLE2,
+        ];
+        tail[1..5].copy_from_slice(&timestamp.to_le_bytes());
+        tail[6..14].copy_from_slice(&value.to_be_bytes());
+        out.extend_from_slice(&tail);
     } else {
         // As a signed 32-bit integer it would read as negative: a long of five bytes, the last one zero.
         out.extend_from_slice(&[LONG1, 5]);
         out.extend_from_slice(&timestamp.to_le_bytes());
-        out.push(0);
+        out.extend_from_slice(&[0, BINFLOAT]);
+        out.extend_from_slice(&value.to_be_bytes());
+        out.extend_from_slice(&[TUPLE2, TUPLE2]);
     }
-    let mut tail = [BINFLOAT, 0, 0, 0, 0, 0, 0, 0, 0, TUPLE2, TUPLE2];
-    tail[1..9].copy_from_slice(&value.to_be_bytes());
-    out.extend_from_slice(&tail);
 }
 
 /// Starts a frame at the end of `out`; give what it returns to [`close`] after the tuples.

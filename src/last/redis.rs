@@ -26,7 +26,8 @@ pub struct SessionConfig {
     pub username: Option<String>,
     pub password: Option<String>,
     pub database: u32,
-    /// Which of the two places of a mark are written; `String` also reads that place only.
+    /// Which of the two places of a mark are written. Reads take the newer of both, because another
+    /// version of Skyline, or Vista, may have written the other one.
     pub layout: Layout,
 }
 
@@ -183,7 +184,6 @@ impl Session {
 
     /// Asks for the marks of these names: at least one, at most 1,000.
     pub fn lookup<'n>(&mut self, id: u64, names: impl Iterator<Item = &'n str>, out: &mut Vec<u8>) {
-        let hash_too = self.config.layout != Layout::String;
         start(&mut self.strings, "MGET");
         start(&mut self.hash, "HMGET");
         self.hash.write_arg(HASH_KEY.as_bytes());
@@ -191,23 +191,19 @@ impl Session {
         for name in names {
             count += 1;
             write_key(&mut self.strings, &mut self.text, name);
-            if hash_too {
-                self.hash.write_arg(name.as_bytes());
-            }
+            self.hash.write_arg(name.as_bytes());
         }
         debug_assert!(count > 0, "MGET without a key is an error");
         self.strings.write_packed_command(out);
         self.expected.push_back(Expected::Strings);
-        if hash_too {
-            self.hash.write_packed_command(out);
-            self.expected.push_back(Expected::Hash);
-        }
+        self.hash.write_packed_command(out);
+        self.expected.push_back(Expected::Hash);
         self.lookups.push_back(Lookup {
             id,
             marks: vec![None; count],
             unreadable: 0,
             refusal: None,
-            replies_left: 1 + u8::from(hash_too),
+            replies_left: 2,
         });
     }
 
@@ -511,7 +507,7 @@ mod tests {
     #[test]
     fn a_look_up_takes_the_newer_of_both_places_and_counts_what_it_cannot_read() {
         let prepare = || {
-            let mut session = session(Layout::Both);
+            let mut session = session(Layout::String);
             let mut out = Vec::new();
             session.lookup(7, ["a", "b", "c", "d", "é"].into_iter(), &mut out);
             let mget = "MGET|flux.last.a|flux.last.b|flux.last.c|flux.last.d|flux.last.é";

@@ -95,8 +95,10 @@ impl Decoder {
     }
 }
 
-/// The bytes up to CRLF, and those after it.
-fn split_line(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, Malformed> {
+/// The bytes up to CRLF, and those after it; `None` when it has not come yet.
+type Line<'a> = Option<(&'a [u8], &'a [u8])>;
+
+fn split_line(bytes: &[u8]) -> Result<Line<'_>, Malformed> {
     let window = &bytes[..bytes.len().min(LINE_BYTES_MAX)];
     let Some(end) = memchr::memchr(b'\r', window) else {
         return match window.len() < LINE_BYTES_MAX {
