@@ -225,9 +225,7 @@ impl Pipeline {
                     match reserved {
                         Ok(()) => {
                             self.counters.take(&tally);
-                            owners = self
-                                .gathered
-                                .commit(self.reads.len(id), tally.namespace);
+                            owners = self.gathered.commit(self.reads.len(id), tally.namespace);
                             verdict::accepted()
                         }
                         Err(refused) => {
@@ -324,12 +322,7 @@ impl Pipeline {
     }
 
     /// Appends the answers whose turn has come. True when the read is over.
-    pub fn answers(
-        &mut self,
-        connection: &mut Connection,
-        out: &mut Vec<u8>,
-        date: &Date,
-    ) -> bool {
+    pub fn answers(&mut self, connection: &mut Connection, out: &mut Vec<u8>, date: &Date) -> bool {
         while let Some(ready) = self.reads.next_ready(connection.read) {
             connection.closing |= !ready.to.keep_alive || ready.answer.close;
             self.counters.answered(ready.endpoint, ready.answer.status);
@@ -416,7 +409,9 @@ impl Pipeline {
     /// The store has answered a look-up.
     pub fn looked_up(&mut self, id: u64, marks: impl Iterator<Item = Option<u32>>, now: Now) {
         self.owner.store_answers();
-        self.resolve(now, |owner, accept, done| owner.found(id, marks, accept, done));
+        self.resolve(now, |owner, accept, done| {
+            owner.found(id, marks, accept, done)
+        });
     }
 
     /// The store did not answer within the look-up deadline, or refused to.

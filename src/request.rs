@@ -98,7 +98,9 @@ impl Reads {
 
     /// A group of the read was handed to an owner.
     pub fn handed_over(&mut self, id: ReadId) {
-        self.get(id).expect("open while it is handed over").groups_left += 1;
+        self.get(id)
+            .expect("open while it is handed over")
+            .groups_left += 1;
     }
 
     /// An owner has decided its parts, or failed to. Returns the connection to wake when nothing of

@@ -183,7 +183,10 @@ mod tests {
             assert_eq!(owner, owner_of(hasher.hash(&format!("metric.{i}")), 8));
             counts[owner] += 1;
         }
-        assert!(counts.iter().all(|&n| (850..1150).contains(&n)), "{counts:?}");
+        assert!(
+            counts.iter().all(|&n| (850..1150).contains(&n)),
+            "{counts:?}"
+        );
     }
 
     #[test]
@@ -208,7 +211,11 @@ mod tests {
         assert_eq!(names.len(), 10);
         assert!(names.iter().all(|name| name.starts_with("kept.")));
         assert_eq!(
-            groups.iter().flat_map(|g| &g.parts).map(|p| p.points).sum::<u32>(),
+            groups
+                .iter()
+                .flat_map(|g| &g.parts)
+                .map(|p| p.points)
+                .sum::<u32>(),
             10
         );
     }

@@ -238,7 +238,10 @@ impl Outbound {
 
     /// Counts as delivered what has been acknowledged for the whole redo window.
     pub fn tick(&mut self, now_ms: u64, on_delivered: impl FnMut(&Frame, Delivery)) {
-        self.deliver(now_ms.saturating_sub(self.limits.redo_window_ms), on_delivered);
+        self.deliver(
+            now_ms.saturating_sub(self.limits.redo_window_ms),
+            on_delivered,
+        );
     }
 
     /// The sink itself has said that everything written is safe (a file took it, or the peer closed
@@ -308,5 +311,133 @@ impl Outbound {
     /// Everything ever accepted here has been written to the current connection.
     pub fn all_written(&self) -> bool {
         self.waiting.is_empty() && self.open.points == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        protocol: Protocol::Line,
+        points_per_frame: 2,
+        frame_bytes_max: 1000,
+        flush_interval_ms: 10,
+        redo_window_ms: 1000,
+        redo_bytes: 30,
+    };
+
+    fn push(outbound: &mut Outbound, name: &str, now_ms: u64) {
+        let point = Point {
+            name,
+            timestamp: 5,
+            value: 1.0,
+            fill: false,
+        };
+        outbound.push(1, point, Accepted::Live, now_ms);
+    }
+
+    fn text(frame: Option<Rc<Frame>>) -> String {
+        frame.map_or(String::new(), |frame| {
+            String::from_utf8(frame.bytes.clone()).unwrap()
+        })
+    }
+
+    /// What was delivered, as the names in it.
+    fn names(delivered: &mut Vec<(String, Delivery)>) -> impl FnMut(&Frame, Delivery) + '_ {
+        |frame, delivery| {
+            for (_, name, mark, _) in frame.marks() {
+                assert_eq!((mark.timestamp, mark.value), (5, Some(1.0)));
+                delivered.push((name.to_owned(), delivery));
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_leaves_when_it_is_full_or_has_waited_for_the_flush_interval() {
+        let mut outbound = Outbound::new(LIMITS);
+        push(&mut outbound, "a", 100);
+        assert!(outbound.next_due(109).is_none());
+        push(&mut outbound, "b", 105);
+        assert_eq!(text(outbound.next_due(105)), "a 1.0 5\nb 1.0 5\n");
+        push(&mut outbound, "c", 106);
+        assert_eq!(text(outbound.next_due(116)), "c 1.0 5\n");
+        assert!(outbound.next_due(u64::MAX).is_none());
+        assert_eq!(outbound.points_queued(), 3);
+    }
+
+    #[test]
+    fn delivered_means_acknowledged_for_the_whole_redo_window() {
+        let mut outbound = Outbound::new(LIMITS);
+        push(&mut outbound, "a", 0);
+        outbound.flush();
+        let length = outbound.next_due(0).unwrap().bytes.len() as u64;
+        let mut delivered = Vec::new();
+        outbound.acknowledged(length - 1, 10);
+        outbound.tick(5000, names(&mut delivered));
+        outbound.acknowledged(length, 5000);
+        outbound.tick(5999, names(&mut delivered));
+        assert!(delivered.is_empty(), "{delivered:?}");
+        outbound.tick(6000, names(&mut delivered));
+        assert_eq!(delivered, [("a".to_owned(), Delivery::Confirmed)]);
+        assert_eq!(outbound.points_queued(), 0);
+    }
+
+    #[test]
+    fn a_lost_connection_repeats_what_was_kept_in_order_before_anything_newer() {
+        let mut outbound = Outbound::new(LIMITS);
+        let mut delivered = Vec::new();
+        for name in ["a", "b", "c", "d"] {
+            push(&mut outbound, name, 0);
+            outbound.flush();
+            outbound.next_due(0);
+        }
+        outbound.acknowledged(24, 0);
+        outbound.tick(1000, names(&mut delivered));
+        assert_eq!(delivered.len(), 3, "a, b and c");
+        push(&mut outbound, "e", 1000);
+        outbound.flush();
+        outbound.lost(names(&mut delivered));
+        outbound.connected();
+        let repeated: String = (0..9).map(|_| text(outbound.next_due(2000))).collect();
+        // Lines of 8 bytes: of the last 30 bytes written, d was in flight and a, b, c are kept.
+        assert_eq!(repeated, "a 1.0 5\nb 1.0 5\nc 1.0 5\nd 1.0 5\ne 1.0 5\n");
+        outbound.acknowledged(40, 2000);
+        outbound.tick(3000, names(&mut delivered));
+        let order: String = delivered.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(order, "abcde", "each is delivered once");
+        assert_eq!(outbound.frames_repeated, 4);
+    }
+
+    #[test]
+    fn what_is_kept_for_redo_is_bounded_by_the_last_bytes_written() {
+        let mut outbound = Outbound::new(LIMITS);
+        for at in 0..100 {
+            push(&mut outbound, "a", at);
+            outbound.flush();
+            outbound.next_due(at);
+        }
+        outbound.acknowledged(u64::MAX, 100);
+        outbound.tick(1100, |_, _| {});
+        assert_eq!(outbound.written_bytes, 32, "four lines cover 30 bytes");
+    }
+
+    #[test]
+    fn a_peer_that_resets_for_ever_does_not_stop_newer_frames() {
+        let mut outbound = Outbound::new(LIMITS);
+        let mut delivered = Vec::new();
+        push(&mut outbound, "old", 0);
+        outbound.flush();
+        for round in 0..WRITES_MAX {
+            outbound.connected();
+            assert!(outbound.next_due(0).is_some(), "round {round}");
+            assert!(delivered.is_empty());
+            outbound.lost(names(&mut delivered));
+        }
+        assert_eq!(delivered, [("old".to_owned(), Delivery::Unconfirmed)]);
+        push(&mut outbound, "new", 1);
+        outbound.flush();
+        assert_eq!(text(outbound.next_due(1)), "new 1.0 5\n");
+        assert_eq!(outbound.points_queued(), 1);
     }
 }

@@ -198,13 +198,7 @@ impl Owner {
         accept: &mut impl Accept,
         mut done: impl FnMut(Group),
     ) {
-        for (hash, mark) in self
-            .lookups
-            .answered(id)
-            .into_iter()
-            .flatten()
-            .zip(marks)
-        {
+        for (hash, mark) in self.lookups.answered(id).into_iter().flatten().zip(marks) {
             if let Some(timestamp) = mark {
                 let evicted = self.table.set(hash, timestamp, false, false);
                 self.note(evicted);
@@ -286,5 +280,153 @@ impl Owner {
     /// Metrics whose points wait for the store.
     pub fn parked_metrics(&self) -> usize {
         self.parked.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::point::PointSink;
+    use crate::request::ReadId;
+    use crate::router::{Gathered, NameHasher};
+
+    #[derive(Default)]
+    struct Sent(Vec<(String, u32, Accepted)>);
+
+    impl Accept for Sent {
+        fn accept(&mut self, _: NameHash, point: Point<'_>, accepted: Accepted) {
+            self.0
+                .push((point.name.to_owned(), point.timestamp, accepted));
+        }
+    }
+
+    fn owner(check: bool) -> Owner {
+        Owner::new(1000, check, 0, Lookups::new(50))
+    }
+
+    fn group(points: &[(&str, u32, bool)]) -> Group {
+        let mut gathered = Gathered::new(NameHasher::new([3; 16]), 0, 1);
+        gathered.begin();
+        for &(name, timestamp, fill) in points {
+            gathered.push(Point {
+                name,
+                timestamp,
+                value: 1.0,
+                fill,
+            });
+        }
+        gathered.commit(0, None);
+        gathered.take(0, ReadId::default()).unwrap()
+    }
+
+    /// Answers every look-up with these marks.
+    fn answer(owner: &mut Owner, sent: &mut Sent, mark: impl Fn(&str) -> Option<u32>) -> usize {
+        let mut done = 0;
+        while let Some((id, names)) = owner.lookups.take() {
+            let marks: Vec<_> = names.iter().map(|name| mark(name)).collect();
+            owner.found(id, marks.into_iter(), sent, |_| done += 1);
+        }
+        done
+    }
+
+    fn stamps(sent: &Sent) -> Vec<(&str, u32)> {
+        sent.0.iter().map(|(n, t, _)| (n.as_str(), *t)).collect()
+    }
+
+    #[test]
+    fn a_point_at_or_below_the_last_accepted_one_is_a_duplicate() {
+        let (mut owner, mut sent) = (owner(true), Sent::default());
+        assert!(
+            owner
+                .decide(group(&[("a", 5, false)]), &mut sent, 0)
+                .is_none()
+        );
+        assert_eq!(answer(&mut owner, &mut sent, |_| None), 1);
+        let more = [
+            ("a", 5, false),
+            ("a", 4, false),
+            ("a", 6, false),
+            ("a", 6, false),
+        ];
+        assert!(owner.decide(group(&more), &mut sent, 0).is_some());
+        assert_eq!(stamps(&sent), [("a", 5), ("a", 6)]);
+        let counts = owner.decided()[0];
+        assert_eq!((counts.accepted, counts.same, counts.older), (2, 2, 1));
+        assert_eq!(
+            owner.take_released(),
+            3 * budget::cost(BLOCK_HEADER_BYTES + 1, 1)
+        );
+    }
+
+    #[test]
+    fn points_of_a_metric_under_look_up_queue_behind_it_and_others_go_on() {
+        let (mut owner, mut sent) = (owner(true), Sent::default());
+        owner.decide(group(&[("known", 1, false)]), &mut sent, 0);
+        answer(&mut owner, &mut sent, |_| None);
+        assert!(
+            owner
+                .decide(
+                    group(&[("new", 10, false), ("known", 2, false)]),
+                    &mut sent,
+                    0
+                )
+                .is_none()
+        );
+        assert!(
+            owner
+                .decide(
+                    group(&[("new", 12, false), ("new", 11, false)]),
+                    &mut sent,
+                    0
+                )
+                .is_none()
+        );
+        assert_eq!(stamps(&sent), [("known", 1), ("known", 2)]);
+        assert_eq!(owner.parked_metrics(), 1, "asked once");
+        assert_eq!(answer(&mut owner, &mut sent, |_| Some(10)), 2);
+        assert_eq!(stamps(&sent)[2..], [("new", 12)]);
+        assert_eq!(owner.decided()[0].same, 1);
+        assert_eq!(owner.decided()[0].older, 1);
+        assert_eq!(sent.0[2].2, Accepted::Live);
+    }
+
+    #[test]
+    fn a_silent_store_is_waited_for_once_and_what_it_did_not_say_is_looked_up_later() {
+        let (mut owner, mut sent) = (owner(true), Sent::default());
+        owner.decide(group(&[("a", 1, false)]), &mut sent, 0);
+        let mut done = 0;
+        owner.store_silent(&mut sent, |_| done += 1);
+        assert_eq!(done, 1);
+        assert!(
+            owner
+                .decide(group(&[("b", 1, false), ("a", 2, false)]), &mut sent, 0)
+                .is_some()
+        );
+        assert!(sent.0.iter().all(|sent| sent.2 == Accepted::Unchecked));
+        owner.store_answers();
+        assert!(
+            owner
+                .decide(group(&[("c", 1, false)]), &mut sent, 0)
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn fill_and_check_off_bypass_the_table_but_vista_is_always_checked() {
+        let (mut owner, mut sent) = (owner(false), Sent::default());
+        let points = [
+            ("a", 5, false),
+            ("a", 5, false),
+            ("vista.x", 9, true),
+            ("vista.x", 3, true),
+        ];
+        assert!(owner.decide(group(&points), &mut sent, 0).is_some());
+        assert!(sent.0.iter().all(|sent| sent.2 == Accepted::Unmarked));
+        assert_eq!(sent.0.len(), 4);
+        assert!(
+            owner
+                .decide(group(&[("vista.x", 5, false)]), &mut sent, 0)
+                .is_none()
+        );
     }
 }

@@ -220,8 +220,7 @@ fn skip_blanks(text: &[u8]) -> &[u8] {
 }
 
 fn skip_token(text: &[u8]) -> Option<&[u8]> {
-    let is_token =
-        |byte: &&u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let is_token = |byte: &&u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     let length = text.iter().take_while(is_token).count();
     (length > 0).then(|| &text[length..])
 }

@@ -238,9 +238,7 @@ impl<'b> Seen<'b> {
             (Some(_), Some(_)) => Err(Refusal::Malformed(
                 "both Content-Length and Transfer-Encoding",
             )),
-            (Some(_), None) if http_1_0 => {
-                Err(Refusal::Malformed("Transfer-Encoding on HTTP/1.0"))
-            }
+            (Some(_), None) if http_1_0 => Err(Refusal::Malformed("Transfer-Encoding on HTTP/1.0")),
             (Some(true), None) => Ok(Framing::Chunked),
             (Some(false), None) => Err(Refusal::UnknownTransferEncoding),
             (None, length) => match usize::try_from(length.unwrap_or(0)) {
@@ -307,10 +305,12 @@ fn split_target<'b>(
 }
 
 fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
-    [&b"http://"[..], b"https://"].into_iter().find_map(|scheme| {
-        let (start, rest) = target.split_at_checked(scheme.len())?;
-        start.eq_ignore_ascii_case(scheme).then_some(rest)
-    })
+    [&b"http://"[..], b"https://"]
+        .into_iter()
+        .find_map(|scheme| {
+            let (start, rest) = target.split_at_checked(scheme.len())?;
+            start.eq_ignore_ascii_case(scheme).then_some(rest)
+        })
 }
 
 /// `host[:port]` (RFC 3986), and stricter in three places: no user name, no empty host (RFC 9110, 4.2.1),
@@ -323,7 +323,10 @@ fn is_authority(value: &[u8]) -> bool {
             };
             let address = &rest[..end];
             let ok = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
-            (!address.is_empty() && address.iter().all(ok), &rest[end + 1..])
+            (
+                !address.is_empty() && address.iter().all(ok),
+                &rest[end + 1..],
+            )
         }
         _ => {
             let end = memchr::memchr(b':', value).unwrap_or(value.len());

@@ -130,7 +130,9 @@ async fn converse(admin: &Rc<Admin>, mut stream: TcpStream) -> io::Result<()> {
         };
         input.drain(..consumed);
         let (status, text) = answer(admin, &path).await;
-        stream.write_all(&response(status, &text, keep_alive)).await?;
+        stream
+            .write_all(&response(status, &text, keep_alive))
+            .await?;
         if !keep_alive {
             return Ok(());
         }
@@ -145,9 +147,10 @@ async fn answer(admin: &Admin, path: &str) -> (u16, String) {
         }
         "/healthz" => (200, "ok\n".to_owned()),
         "/readyz" => match admin.control.phase() {
-            Phase::Serving if admin.budgets.exhausted() => {
-                (503, "every shard's budget is full: carbon does not keep up\n".to_owned())
-            }
+            Phase::Serving if admin.budgets.exhausted() => (
+                503,
+                "every shard's budget is full: carbon does not keep up\n".to_owned(),
+            ),
             Phase::Serving => (200, "ready\n".to_owned()),
             Phase::Starting => (503, "starting\n".to_owned()),
             _ => (503, "draining\n".to_owned()),

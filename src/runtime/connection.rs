@@ -178,7 +178,10 @@ impl Session<'_> {
                 send(stream, &self.out).await?;
                 self.out.clear();
                 if over {
-                    shard.latency.borrow_mut().request(shard.clock.micros() - began_us);
+                    shard
+                        .latency
+                        .borrow_mut()
+                        .request(shard.clock.micros() - began_us);
                 }
             }
             if over {
@@ -196,7 +199,9 @@ impl Session<'_> {
     /// bounded amount, close.
     async fn linger(&mut self, stream: &mut TcpStream) -> io::Result<()> {
         let until = self.shard.clock.now().ms + LINGER_MS;
-        self.shard.connections.waits(self.index, Waits::Client, until);
+        self.shard
+            .connections
+            .waits(self.index, Waits::Client, until);
         stream.shutdown(std::net::Shutdown::Write).await?;
         let shard = self.shard;
         let mut dropped = 0;

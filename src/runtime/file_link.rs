@@ -54,7 +54,12 @@ async fn append(shard: &Shard, file: PointsFile, lines: Vec<u8>) -> PointsFile {
                 return file;
             }
             Err(error) => {
-                log::down(shard.index, "points file", &error.to_string(), &shard.carbon_up);
+                log::down(
+                    shard.index,
+                    "points file",
+                    &error.to_string(),
+                    &shard.carbon_up,
+                );
             }
         }
         glommio::timer::sleep(RETRY).await;

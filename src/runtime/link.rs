@@ -136,8 +136,8 @@ async fn farewell(shard: &Rc<Shard>, writer: &mut TcpStream, line: &Line) -> Opt
     while !line.lost.get() && shard.clock.micros() < until {
         glommio::timer::sleep(super::SWEEP).await;
     }
-    let all_acknowledged = dial::unacknowledged(std::os::fd::AsRawFd::as_raw_fd(writer))
-        .is_ok_and(|bytes| bytes == 0);
+    let all_acknowledged =
+        dial::unacknowledged(std::os::fd::AsRawFd::as_raw_fd(writer)).is_ok_and(|bytes| bytes == 0);
     if line.ended.get() || (!line.lost.get() && all_acknowledged) {
         shard.turn(|pipeline, _| pipeline.sink_confirmed());
     }

@@ -23,8 +23,13 @@ pub enum Parcel {
     Group(Group),
     Reply(Reply),
     /// Asks a shard for its counters.
-    Observe { to: usize },
-    Observed { from: usize, snapshot: Box<Snapshot> },
+    Observe {
+        to: usize,
+    },
+    Observed {
+        from: usize,
+        snapshot: Box<Snapshot>,
+    },
 }
 
 /// One executor's ends, before it runs.
@@ -121,7 +126,9 @@ pub struct Mesh {
 
 impl Mesh {
     pub fn send(&self, member: usize, parcel: Parcel) {
-        let lane = self.to[member].as_ref().expect("no executor sends to itself");
+        let lane = self.to[member]
+            .as_ref()
+            .expect("no executor sends to itself");
         let mut overflow = lane.overflow.borrow_mut();
         overflow.push_back(parcel);
         drop(overflow);

@@ -44,7 +44,9 @@ pub enum Error {
     PointsFile { path: String, cause: io::Error },
     #[error(transparent)]
     LastStore(#[from] crate::last::embedded::OpenError),
-    #[error("cannot start executor {name}: {cause}; run flux with fewer shards or raise its limits")]
+    #[error(
+        "cannot start executor {name}: {cause}; run flux with fewer shards or raise its limits"
+    )]
     Executor { name: String, cause: io::Error },
     #[error("the executors did not find each other within {START_DEADLINE:?}; start again")]
     Mesh,

@@ -35,7 +35,13 @@ pub struct Shard {
 }
 
 impl Shard {
-    pub fn new(index: usize, pipeline: Pipeline, mesh: Mesh, control: Arc<Control>, connections_max: usize) -> Rc<Shard> {
+    pub fn new(
+        index: usize,
+        pipeline: Pipeline,
+        mesh: Mesh,
+        control: Arc<Control>,
+        connections_max: usize,
+    ) -> Rc<Shard> {
         Rc::new(Shard {
             index,
             pipeline: RefCell::new(pipeline),

@@ -54,7 +54,12 @@ pub async fn run_redis(shard: Rc<Shard>, redis: Redis) {
                 log::down(shard.index, "last store", &reason, &shard.store_up);
             }
             Err(error) => {
-                log::down(shard.index, "last store", &error.to_string(), &shard.store_up);
+                log::down(
+                    shard.index,
+                    "last store",
+                    &error.to_string(),
+                    &shard.store_up,
+                );
             }
         }
         glommio::timer::sleep(backoff.delay()).await;

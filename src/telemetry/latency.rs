@@ -1,4 +1,6 @@
 //! stub
 #[derive(Default)]
 pub struct Latency {}
-impl Latency { pub fn request(&mut self, _us: u64) {} }
+impl Latency {
+    pub fn request(&mut self, _us: u64) {}
+}

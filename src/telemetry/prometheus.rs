@@ -1,3 +1,5 @@
 //! stub
 use super::catalog::Snapshot;
-pub fn text(_: &[Option<Snapshot>]) -> String { String::new() }
+pub fn text(_: &[Option<Snapshot>]) -> String {
+    String::new()
+}
