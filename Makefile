@@ -1,0 +1,38 @@
+# The index of the project: every way to run, test and measure it is a verb here.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench load fuzz doc mutants
+
+FUZZ_SECONDS ?= 60
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+run: ## build and serve on the embedded defaults (127.0.0.1:8000, data in ./flux-data)
+	cargo build --release
+	exec "$${CARGO_TARGET_DIR:-target}/release/flux" run
+
+test: ## everything that must hold: format, lints, unit, black-box and doc tests (installs what they need)
+	@tests/all.sh
+
+check: ## what does not need to run: format and lints
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+bench: ## the pure stages one by one, with throughput
+	cargo bench
+
+load: ## 30 s of wrk through the release build into a decoding sink, with CPU per point
+	loadtest/run.sh
+
+fuzz: ## each fuzz target for FUZZ_SECONDS (60); needs a nightly toolchain and cargo-fuzz
+	for target in $$(cargo +nightly fuzz list); do \
+	  cargo +nightly fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS); \
+	done
+
+doc: ## the API documentation, with broken links as errors
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items
+
+mutants: ## break the code on purpose, one patch at a time, and show which test notices
+	tests/mutants.sh

@@ -1,0 +1,314 @@
+//! The program under test: started as a user starts it, watched through what it shows a user.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::http::Client;
+use super::process::Daemon;
+use super::{PATIENCE, free_port, wait_until};
+
+/// The key the tests send; any 32 letters and digits will do.
+pub const KEY: &str = "abcdefghijklmnopqrstuvwxyz012345";
+
+/// What can be said about a start before it happens.
+pub struct Builder {
+    settings: BTreeMap<String, String>,
+    environment: Vec<(String, String)>,
+    arguments: Vec<String>,
+    descriptors_max: Option<u64>,
+    port: u16,
+    admin_port: u16,
+}
+
+impl Builder {
+    /// One line of the configuration file: a dotted key, and its value as TOML.
+    pub fn set(mut self, key: &str, value: impl ToString) -> Builder {
+        self.settings.insert(key.to_owned(), value.to_string());
+        self
+    }
+
+    pub fn unset(mut self, key: &str) -> Builder {
+        self.settings.remove(key);
+        self
+    }
+
+    pub fn set_text(self, key: &str, value: &str) -> Builder {
+        self.set(key, format!("{value:?}"))
+    }
+
+    pub fn carbon(self, endpoint: &str) -> Builder {
+        self.set_text("carbon.endpoint", endpoint)
+    }
+
+    pub fn redis(self, url: &str) -> Builder {
+        self.set_text("last.store", url)
+    }
+
+    pub fn shards(self, count: u32) -> Builder {
+        self.set("cpu.shards", count)
+    }
+
+    pub fn env(mut self, name: &str, value: impl ToString) -> Builder {
+        self.environment.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    pub fn arg(mut self, argument: &str) -> Builder {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// RLIMIT_NOFILE of the process.
+    pub fn descriptors_max(mut self, count: u64) -> Builder {
+        self.descriptors_max = Some(count);
+        self
+    }
+
+    /// Started, and ready to serve.
+    pub fn start(self) -> Flux {
+        let mut flux = self.launch();
+        flux.wait_ready();
+        flux
+    }
+
+    /// Started only: for a start that is expected to be refused.
+    pub fn launch(self) -> Flux {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let config: String = self
+            .settings
+            .iter()
+            .map(|(key, value)| format!("{key} = {value}\n"))
+            .collect();
+        fs::write(dir.path().join("flux.toml"), config).expect("a file of our own");
+        let daemon = spawn(&self, dir.path());
+        Flux {
+            port: self.port,
+            admin_port: self.admin_port,
+            daemon,
+            dir,
+            builder: self,
+        }
+    }
+}
+
+fn spawn(builder: &Builder, dir: &Path) -> Daemon {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flux"));
+    command
+        .args(["run", "--config", "flux.toml"])
+        .args(&builder.arguments)
+        .current_dir(dir);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FLUX_")) {
+        command.env_remove(name);
+    }
+    command.envs(builder.environment.iter().map(|(k, v)| (k, v)));
+    if let Some(count) = builder.descriptors_max {
+        let limit = libc::rlimit {
+            rlim_cur: count,
+            rlim_max: count,
+        };
+        // SAFETY: between fork and exec only setrlimit runs, which is async-signal-safe, on a value
+        // that was copied into the closure.
+        unsafe {
+            command.pre_exec(move || match libc::setrlimit(libc::RLIMIT_NOFILE, &limit) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            });
+        }
+    }
+    Daemon::spawn("flux", &mut command)
+}
+
+pub struct Flux {
+    pub port: u16,
+    pub admin_port: u16,
+    pub daemon: Daemon,
+    dir: TempDir,
+    builder: Builder,
+}
+
+impl Flux {
+    /// Loopback ports of its own, a data folder of its own, [`KEY`]; all else as the program has it.
+    pub fn builder() -> Builder {
+        let (port, admin_port) = (free_port(), free_port());
+        let builder = Builder {
+            settings: BTreeMap::new(),
+            environment: Vec::new(),
+            arguments: Vec::new(),
+            descriptors_max: None,
+            port,
+            admin_port,
+        };
+        builder
+            .set_text("data_dir", "data")
+            .set_text("http.listen", &format!("127.0.0.1:{port}"))
+            .set_text("admin.listen", &format!("127.0.0.1:{admin_port}"))
+            .set_text("keys.self", KEY)
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    pub fn wait_ready(&mut self) {
+        let admin_port = self.admin_port;
+        wait_until("flux is ready", || {
+            assert!(self.daemon.exited().is_none(), "{}", self.daemon.said());
+            ready(admin_port)
+        });
+    }
+
+    pub fn is_ready(&self) -> bool {
+        ready(self.admin_port)
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.port)
+    }
+
+    /// One POST on a connection of its own.
+    pub fn post(&self, body: &str) -> super::http::Answer {
+        self.client().post(body)
+    }
+
+    pub fn metrics(&self) -> Metrics {
+        let answer = Client::connect(self.admin_port).get("/metrics");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        Metrics::parse(&answer.body)
+    }
+
+    /// Waits until the sum of a metric's series is exactly this.
+    pub fn wait_metric(&self, name: &str, expected: f64) {
+        let mut seen = f64::NAN;
+        wait_until(&format!("{name} is {expected}"), || {
+            seen = self.metrics().sum(name);
+            seen == expected
+        });
+    }
+
+    /// What `DATA/points.carbon` holds, in carbon's line protocol.
+    pub fn points_file(&self) -> Vec<String> {
+        let file = self.data_dir().join("points.carbon");
+        let text = fs::read_to_string(file).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    pub fn sigterm(&self) {
+        self.daemon.signal(libc::SIGTERM);
+    }
+
+    /// SIGTERM, and the exit status it led to.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.sigterm();
+        self.daemon.wait_exit(PATIENCE)
+    }
+
+    pub fn stop_within(&mut self, limit: Duration) -> ExitStatus {
+        self.sigterm();
+        self.daemon.wait_exit(limit)
+    }
+
+    pub fn kill9(&mut self) {
+        self.daemon.kill9();
+    }
+
+    /// The same configuration, folder and ports, after [`Flux::stop`] or [`Flux::kill9`].
+    pub fn start_again(&mut self) {
+        assert!(self.daemon.exited().is_some(), "it still runs");
+        self.daemon = spawn(&self.builder, self.dir.path());
+        self.wait_ready();
+    }
+
+    /// User and system CPU time of the process so far.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.daemon.pid()));
+        let stat = stat.expect("it runs");
+        // The name in the second field may hold anything; what follows its bracket does not.
+        let (_, fields) = stat.rsplit_once(") ").expect("a stat line");
+        let fields: Vec<&str> = fields.split(' ').collect();
+        let ticks: u64 = fields[11..13]
+            .iter()
+            .map(|field| field.parse::<u64>().expect("ticks"))
+            .sum();
+        // USER_HZ is 100 on every Linux that matters here.
+        Duration::from_millis(ticks * 10)
+    }
+
+    /// Changes RLIMIT_NOFILE of the running process.
+    pub fn limit_descriptors(&self, count: u64) {
+        let limit = libc::rlimit {
+            rlim_cur: count,
+            rlim_max: count,
+        };
+        // SAFETY: a plain system call on our own child, reading a value that outlives it.
+        let status = unsafe {
+            libc::prlimit(
+                self.daemon.pid() as libc::pid_t,
+                libc::RLIMIT_NOFILE,
+                &limit,
+                std::ptr::null_mut(),
+            )
+        };
+        assert_eq!(status, 0, "our own child takes a lower limit");
+    }
+
+    /// Open descriptors of the process.
+    pub fn descriptors(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.daemon.pid());
+        fs::read_dir(folder).expect("it runs").count()
+    }
+}
+
+fn ready(admin_port: u16) -> bool {
+    let Ok(mut client) = Client::try_connect(admin_port) else {
+        return false;
+    };
+    let probe = super::http::request("GET", "/readyz", &[], b"");
+    client.try_send(&probe).is_ok()
+        && matches!(client.try_answer(), Ok(Some(answer)) if answer.status == 200)
+}
+
+/// A scrape: every series with its labels, as written.
+#[derive(Debug)]
+pub struct Metrics(BTreeMap<String, f64>);
+
+impl Metrics {
+    pub fn parse(text: &str) -> Metrics {
+        let series = text
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.is_empty())
+            .map(|line| {
+                let (series, value) = line.rsplit_once(' ').expect("a series and its value");
+                let value = value.parse().unwrap_or_else(|_| panic!("{line:?}"));
+                (series.to_owned(), value)
+            });
+        Metrics(series.collect())
+    }
+
+    /// All series of a metric together; 0 without one.
+    pub fn sum(&self, name: &str) -> f64 {
+        self.matching(name, "").sum()
+    }
+
+    /// The series of a metric that have this label, written `kind="same"`, together.
+    pub fn with(&self, name: &str, label: &str) -> f64 {
+        self.matching(name, label).sum()
+    }
+
+    fn matching(&self, name: &str, label: &str) -> impl Iterator<Item = f64> {
+        self.0.iter().filter_map(move |(series, value)| {
+            let labels = series.strip_prefix(name)?;
+            let ours = labels.is_empty() || labels.starts_with('{');
+            (ours && labels.contains(label)).then_some(*value)
+        })
+    }
+}
