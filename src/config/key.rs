@@ -16,12 +16,12 @@ const KEY_FILE_BYTES_MAX: u64 = 256;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     #[error(
-        "{path} {what}; put a key of 32 letters and digits there, or remove the file to have one made"
+        "key: {what}; put a key of 32 letters and digits there, or remove the file to have one made"
     )]
-    Content { path: PathBuf, what: String },
-    #[error("{path} can be read by every user (mode {mode:o}); run: chmod 600 {path}")]
+    Content { what: String },
+    #[error("key: {path} can be read by every user (mode {mode:o}); run: chmod 600 {path}")]
     Open { path: PathBuf, mode: u32 },
-    #[error("{path} cannot be made ({why}); make its directory writable, or set keys.self")]
+    #[error("key: {path} cannot be made ({why}); make its directory writable, or set keys.self")]
     Make { path: PathBuf, why: io::Error },
 }
 
@@ -69,7 +69,7 @@ pub fn read_or_make(data_dir: &Path) -> Result<OwnKey, KeyError> {
                 return Err(KeyError::Open { path, mode });
             }
             let read = read_file(&path).map(|key| OwnKey { key, made: false });
-            read.map_err(|what| KeyError::Content { what, path })
+            read.map_err(|what| KeyError::Content { what })
         }
         Err(why) if why.kind() == io::ErrorKind::NotFound => match make(data_dir, &path) {
             Ok(key) => Ok(OwnKey { key, made: true }),

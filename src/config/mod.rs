@@ -10,12 +10,13 @@ pub mod endpoint;
 pub mod key;
 mod load;
 mod problem;
+mod reader;
 mod render;
 mod setting;
 
 pub use load::{Overrides, load};
 pub use problem::{Problem, Problems};
-pub use render::render;
+pub use render::{even_unit, render};
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

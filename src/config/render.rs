@@ -52,21 +52,20 @@ fn one(out: &mut String, setting: &Setting, config: &Config, defaults: &Config) 
     });
 }
 
-/// Bytes in the unit people think in, where it comes out even.
 fn in_words(setting: &Setting, value: &str) -> String {
-    let Ok(number) = value.parse::<u64>() else {
-        return String::new();
-    };
-    if !setting.key.contains("bytes") {
-        return String::new();
+    match value.parse::<u64>().ok().and_then(even_unit) {
+        Some(words) if setting.key.contains("bytes") => format!(" ({words})"),
+        _ => String::new(),
     }
+}
+
+/// Bytes in the unit people think in, where it comes out even.
+pub fn even_unit(bytes: u64) -> Option<String> {
     let units = [(1u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     let even = units
         .iter()
-        .find(|(unit, _)| number >= *unit && number % unit == 0);
-    even.map_or(String::new(), |(unit, name)| {
-        format!(" ({} {name})", number / unit)
-    })
+        .find(|(unit, _)| bytes >= *unit && bytes % unit == 0);
+    even.map(|(unit, name)| format!("{} {name}", bytes / unit))
 }
 
 fn comment(out: &mut String, text: &str) {
