@@ -1,7 +1,22 @@
-//! Typed sections with their defaults. A file is read by [`load`](crate::config), which finds every
-//! problem at once; what is here is already valid.
+//! Typed sections with their defaults. A file is read by [`load`], which finds every problem at once;
+//! what is here is already valid.
 //!
-//! Names carry their unit last. Every field is documented where `flux config` prints it.
+//! Names carry their unit last. Every field is documented in [`catalog`], from where `flux config`
+//! prints it.
+
+mod catalog;
+mod check;
+pub mod endpoint;
+pub mod key;
+mod load;
+mod problem;
+mod reader;
+mod render;
+mod setting;
+
+pub use load::{Overrides, load};
+pub use problem::{Problem, Problems};
+pub use render::{even_unit, render};
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
