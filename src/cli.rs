@@ -155,8 +155,9 @@ fn serve(run: Run) -> Result<(), Error> {
         config.keys.self_key = Some(own.key);
     }
     let paragraph = start::paragraph(&config, &ready.placement, &ready.kernel, key_made);
-    let _ = io::stderr().write_all(paragraph.as_bytes());
-    runtime::run(&config, ready)?;
+    runtime::run(&config, &ready, || {
+        let _ = io::stderr().write_all(paragraph.as_bytes());
+    })?;
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 //! is exact without a lock. A metric the table does not know is looked up in the last store first; its
 //! points queue behind the look-up, those of other metrics go on.
 
+pub mod lookup;
 mod segment;
 pub mod table;
 
@@ -46,7 +47,6 @@ struct Parked {
     namespace: Option<u16>,
 }
 
-#[derive(Debug)]
 pub struct Owner {
     table: Table,
     check: bool,
@@ -200,8 +200,7 @@ impl Owner {
     ) {
         for (hash, mark) in self.lookups.answered(id).into_iter().flatten().zip(marks) {
             if let Some(timestamp) = mark {
-                let evicted = self.table.set(hash, timestamp, false, false);
-                self.note(evicted);
+                self.raise(hash, timestamp);
             }
             self.resolve(hash, Accepted::Live, accept, &mut done);
         }
@@ -261,7 +260,8 @@ impl Owner {
 
     /// The store turned out to hold a newer mark than was accepted without asking.
     pub fn raise(&mut self, hash: NameHash, timestamp: u32) {
-        self.table.raise(hash, timestamp);
+        let evicted = self.table.raise(hash, timestamp);
+        self.note(evicted);
     }
 
     /// Budget bytes of duplicates since the last call.

@@ -64,10 +64,10 @@ async fn converse(shard: &Rc<Shard>, dialled: Dialled) -> String {
         }
         let frame = shard.turn(|pipeline, now| pipeline.outbound.next_due(now.ms));
         let Some(frame) = frame else {
-            if shard.control.phase() == Phase::Flushing {
-                if let Some(reason) = farewell(shard, &mut writer, &line).await {
-                    break reason;
-                }
+            if shard.control.phase() == Phase::Flushing
+                && let Some(reason) = farewell(shard, &mut writer, &line).await
+            {
+                break reason;
             }
             shard.link.wait().await;
             continue;

@@ -140,11 +140,6 @@ impl Mesh {
         self.to.iter().flatten().for_each(Lane::flush);
     }
 
-    pub fn overflowing(&self) -> usize {
-        let lanes = self.to.iter().flatten();
-        lanes.map(|lane| lane.overflow.borrow().len()).sum()
-    }
-
     pub fn close(&self) {
         for lane in self.to.iter().flatten() {
             lane.sender.close();

@@ -70,7 +70,10 @@ impl Recipe {
             control: Arc::default(),
             embedded,
             api: Arc::new(Api {
-                keys: Keys::new(&ready.self_key, &config.keys.namespaces),
+                keys: Keys::new(
+                    config.keys.self_key.as_deref().unwrap_or_default(),
+                    &config.keys.namespaces,
+                ),
                 limits: PointLimits {
                     age_seconds_max: config.points.age_seconds_max,
                     future_seconds_max: config.points.future_seconds_max,
@@ -215,7 +218,7 @@ impl ShardPlan {
             Owner::new(
                 entries_max,
                 last.check,
-                self.config.keys.namespaces.len(),
+                self.api.keys.namespaces().len(),
                 Lookups::new(u64::from(last.lookup_deadline_ms)),
             ),
             Outbound::new(outbound::Limits {
