@@ -1,7 +1,7 @@
 //! Requests under way: the answers of one read in wire order, and which owners still have to reply.
 
-use crate::api::route::Endpoint;
 use crate::http::response::{Answer, ReplyTo};
+use crate::telemetry::counters::Endpoint;
 
 /// Names a read under way; stale once the read is over, so a late reply finds nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +16,7 @@ pub struct Slot {
     /// What is sent when every owner has decided.
     answer: Answer,
     owners_left: u16,
+    /// `None` when it was refused before it had one.
     endpoint: Option<Endpoint>,
     to: ReplyTo,
 }
@@ -39,6 +40,7 @@ struct Read {
     answered: u32,
     groups_left: u16,
     deadline_ms: u64,
+    began_us: u64,
 }
 
 /// All reads under way on one shard.
@@ -49,7 +51,7 @@ pub struct Reads {
 }
 
 impl Reads {
-    pub fn open(&mut self, connection: usize, deadline_ms: u64) -> ReadId {
+    pub fn open(&mut self, connection: usize, deadline_ms: u64, began_us: u64) -> ReadId {
         let index = self.free.pop().unwrap_or_else(|| {
             self.reads.push(Read::default());
             (self.reads.len() - 1) as u32
@@ -60,6 +62,7 @@ impl Reads {
         read.answered = 0;
         read.groups_left = 0;
         read.deadline_ms = deadline_ms;
+        read.began_us = began_us;
         ReadId {
             index,
             generation: read.generation,
@@ -147,34 +150,38 @@ impl Reads {
         self.get(id).is_none_or(|read| read.groups_left == 0)
     }
 
-    /// The read is over: late replies are for nobody.
-    pub fn close(&mut self, id: ReadId) {
-        if let Some(read) = self.get(id) {
-            read.open = false;
-            read.generation = read.generation.wrapping_add(1);
-            read.slots.clear();
-            self.free.push(id.index);
-        }
+    /// When the read began, if it is still under way.
+    pub fn began_us(&mut self, id: ReadId) -> Option<u64> {
+        self.get(id).map(|read| read.began_us)
+    }
+
+    /// The read is over: late replies are for nobody. Says when it began.
+    pub fn close(&mut self, id: ReadId) -> Option<u64> {
+        let read = self.get(id)?;
+        read.open = false;
+        read.generation = read.generation.wrapping_add(1);
+        read.slots.clear();
+        let began_us = read.began_us;
+        self.free.push(id.index);
+        Some(began_us)
     }
 
     /// Gives up on reads whose deadline has passed: what is not decided is answered `unknown`.
-    /// Calls `wake` with each connection concerned and with how many of its requests that hits.
-    pub fn expire(&mut self, now_ms: u64, unknown: &Answer, mut wake: impl FnMut(usize, u32)) {
+    /// Calls `wake` with each connection concerned.
+    pub fn expire(&mut self, now_ms: u64, unknown: &Answer, mut wake: impl FnMut(usize)) {
         for read in &mut self.reads {
             if !read.open || read.groups_left == 0 || now_ms < read.deadline_ms {
                 continue;
             }
-            let mut hit = 0;
             for slot in &mut read.slots {
                 if slot.owners_left > 0 {
                     slot.owners_left = 0;
                     slot.answer = unknown.clone();
-                    hit += 1;
                 }
             }
             // Replies that come later find nothing missing and change nothing.
             read.groups_left = 0;
-            wake(read.connection, hit);
+            wake(read.connection);
         }
     }
 }
@@ -202,7 +209,7 @@ mod tests {
     #[test]
     fn answers_keep_their_order_however_the_owners_reply() {
         let mut reads = Reads::default();
-        let id = reads.open(9, 1000);
+        let id = reads.open(9, 1000, 0);
         reads.push(id, None, answer(200), 0, TO);
         reads.push(id, None, answer(204), 2, TO);
         reads.push(id, None, answer(400), 0, TO);
@@ -219,7 +226,7 @@ mod tests {
     #[test]
     fn one_failed_owner_decides_the_answer_even_if_another_succeeds_later() {
         let mut reads = Reads::default();
-        let id = reads.open(0, 1000);
+        let id = reads.open(0, 1000, 0);
         reads.push(id, None, answer(204), 2, TO);
         reads.handed_over(id);
         reads.handed_over(id);
@@ -231,19 +238,19 @@ mod tests {
     #[test]
     fn an_expired_read_answers_unknown_once_and_a_late_reply_changes_nothing() {
         let mut reads = Reads::default();
-        let id = reads.open(3, 1000);
+        let id = reads.open(3, 1000, 0);
         reads.push(id, None, answer(204), 1, TO);
         reads.handed_over(id);
         let mut woken = Vec::new();
-        reads.expire(999, &answer(504), |c, n| woken.push((c, n)));
+        reads.expire(999, &answer(504), |c| woken.push(c));
         assert!(woken.is_empty());
-        reads.expire(1000, &answer(504), |c, n| woken.push((c, n)));
-        reads.expire(2000, &answer(504), |c, n| woken.push((c, n)));
-        assert_eq!(woken, [(3, 1)]);
+        reads.expire(1000, &answer(504), |c| woken.push(c));
+        reads.expire(2000, &answer(504), |c| woken.push(c));
+        assert_eq!(woken, [3]);
         assert_eq!(reads.decided(id, [0].into_iter(), None), None);
         assert_eq!(statuses(&mut reads, id), [504]);
         reads.close(id);
-        let next = reads.open(4, 1000);
+        let next = reads.open(4, 1000, 0);
         reads.push(next, None, answer(204), 1, TO);
         reads.handed_over(next);
         assert_eq!(reads.decided(id, [0].into_iter(), None), None, "stale name");

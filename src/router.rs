@@ -60,6 +60,8 @@ impl Group {
 #[derive(Debug)]
 pub struct Reply {
     pub group: Group,
+    /// The shard that decided.
+    pub owner: usize,
     pub failed: bool,
 }
 

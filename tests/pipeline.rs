@@ -77,7 +77,7 @@ impl Shards {
     fn now(&self) -> Now {
         Now {
             unix_seconds: SECOND,
-            ms: self.ms,
+            us: self.ms * 1000,
         }
     }
 
@@ -102,7 +102,7 @@ impl Shards {
                 }
                 for (reader, reply) in effects.replies {
                     quiet = false;
-                    self.shards[reader].reply(reply);
+                    self.shards[reader].reply(reply, now);
                 }
             }
             if quiet {
@@ -124,7 +124,7 @@ impl Shards {
                 let now = self.now();
                 let taken = self.shards[0].read(&mut connection, &mut rest, now);
                 rest.drain(..taken.consumed);
-                while !self.shards[0].answers(&mut connection, &mut out, &DATE) {
+                while !self.shards[0].answers(&mut connection, &mut out, &DATE, now) {
                     self.pump(&[]);
                 }
                 if !taken.more {
@@ -337,11 +337,11 @@ fn requests_touching_a_blocked_owner_end_at_their_deadline_and_others_do_not_not
         let now = all.now();
         all.shards[0].read(&mut connection, &mut bytes, now);
         all.pump(&[1]);
-        if !all.shards[0].answers(&mut connection, &mut out, &DATE) {
+        if !all.shards[0].answers(&mut connection, &mut out, &DATE, now) {
             all.ms += 1000;
             let now = all.now();
             all.shards[0].tick(now);
-            assert!(all.shards[0].answers(&mut connection, &mut out, &DATE));
+            assert!(all.shards[0].answers(&mut connection, &mut out, &DATE, now));
         }
     }
     let answered = statuses(&out);

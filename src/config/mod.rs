@@ -18,6 +18,7 @@ pub use load::{Overrides, load};
 pub use problem::{Problem, Problems};
 pub use render::{even_unit, render};
 
+pub use crate::telemetry::log::{Format as LogFormat, Level};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -180,20 +181,6 @@ pub struct Admin {
 pub struct Log {
     pub level: Level,
     pub format: LogFormat,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    Error,
-    Warn,
-    Info,
-    Debug,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    Text,
-    Json,
 }
 
 impl Default for Config {

@@ -23,6 +23,8 @@ const ALWAYS_CHECKED: &str = "vista.";
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Decided {
     pub accepted: u64,
+    /// Of those: without knowing what the last store holds.
+    pub unchecked: u64,
     pub same: u64,
     pub older: u64,
 }
@@ -162,6 +164,7 @@ impl Owner {
         match fate {
             Fate::Accept(accepted) => {
                 counts.accepted += 1;
+                counts.unchecked += u64::from(accepted == Accepted::Unchecked);
                 if accepted != Accepted::Unmarked {
                     let unchecked = accepted == Accepted::Unchecked;
                     let evicted = self.table.set(hash, point.timestamp, true, unchecked);

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -25,7 +26,23 @@ pub fn probe(config: &Config) -> Result<Vec<PathBuf>, Refusal> {
     Ok(stale)
 }
 
+/// The kernel takes an io_uring down after its process has gone, and the listeners that were in it stay
+/// until then: a port is taken only when it still is after this long.
+const LINGERING: Duration = Duration::from_millis(1500);
+
 fn bound(key: &'static str, address: SocketAddr) -> Result<Socket, Refusal> {
+    let until = Instant::now() + LINGERING;
+    loop {
+        match try_bind(key, address) {
+            Err(Refusal::PortTaken { .. }) if Instant::now() < until => {
+                std::thread::sleep(LINGERING / 100);
+            }
+            result => return result,
+        }
+    }
+}
+
+fn try_bind(key: &'static str, address: SocketAddr) -> Result<Socket, Refusal> {
     let bind = || {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         // Connections of a previous run that linger in TIME_WAIT must not refuse a start; a

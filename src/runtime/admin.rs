@@ -6,8 +6,8 @@ use super::mesh::{Ends, Mesh, Parcel};
 use super::{SWEEP, sweep};
 use crate::budget::Budgets;
 use crate::http::{Decoded, Decoder, Limits};
-use crate::telemetry::catalog::Snapshot;
 use crate::telemetry::prometheus;
+use crate::telemetry::{Process, Snapshot};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use glommio::channels::shared_channel::ConnectedReceiver;
 use glommio::net::{TcpListener, TcpStream};
@@ -31,25 +31,30 @@ const LIMITS: Limits = Limits {
 struct Admin {
     control: Arc<Control>,
     budgets: Budgets,
+    process: Process,
     mesh: Mesh,
     shards: usize,
-    /// The newest snapshot of each shard, and how many have come.
-    snapshots: RefCell<Vec<Option<Snapshot>>>,
+    /// The newest snapshot of each shard, and whether it came since it was last asked for.
+    snapshots: RefCell<Vec<Snapshot>>,
+    fresh: RefCell<Vec<bool>>,
     connections: Cell<usize>,
 }
 
 pub async fn serve(
     control: Arc<Control>,
     budgets: Budgets,
+    process: Process,
     listener: std::net::TcpListener,
     ends: Ends,
 ) {
     let (mesh, receivers) = sweep::connect(ends).await;
     let admin = Rc::new(Admin {
         shards: receivers.len(),
-        snapshots: RefCell::new((0..receivers.len()).map(|_| None).collect()),
+        snapshots: RefCell::new(vec![Snapshot::default(); receivers.len()]),
+        fresh: RefCell::new(vec![false; receivers.len()]),
         control,
         budgets,
+        process,
         mesh,
         connections: Cell::new(0),
     });
@@ -76,7 +81,8 @@ pub async fn serve(
 async fn receive(admin: Rc<Admin>, receiver: ConnectedReceiver<Parcel>) {
     while let Some(parcel) = receiver.recv().await {
         if let Parcel::Observed { from, snapshot } = parcel {
-            admin.snapshots.borrow_mut()[from] = Some(*snapshot);
+            admin.snapshots.borrow_mut()[from] = *snapshot;
+            admin.fresh.borrow_mut()[from] = true;
         }
     }
 }
@@ -143,7 +149,7 @@ async fn answer(admin: &Admin, path: &str) -> (u16, String) {
     match path {
         "/metrics" => {
             let snapshots = observe(admin).await;
-            (200, prometheus::text(&snapshots))
+            (200, prometheus::render(&admin.process, &snapshots))
         }
         "/healthz" => (200, "ok\n".to_owned()),
         "/readyz" => match admin.control.phase() {
@@ -159,15 +165,16 @@ async fn answer(admin: &Admin, path: &str) -> (u16, String) {
     }
 }
 
-/// One snapshot per shard; `None` for one that did not answer in time.
-async fn observe(admin: &Admin) -> Vec<Option<Snapshot>> {
-    admin.snapshots.borrow_mut().fill_with(|| None);
+/// One snapshot per shard. A shard that does not answer in time is shown as it was last, so that no
+/// counter goes back.
+async fn observe(admin: &Admin) -> Vec<Snapshot> {
+    admin.fresh.borrow_mut().fill(false);
     for shard in 0..admin.shards {
         let to = admin.shards;
         admin.mesh.send(shard, Parcel::Observe { to });
     }
     let mut waited = Duration::ZERO;
-    while waited < ANSWER_DEADLINE && admin.snapshots.borrow().iter().any(Option::is_none) {
+    while waited < ANSWER_DEADLINE && admin.fresh.borrow().contains(&false) {
         glommio::timer::sleep(Duration::from_millis(1)).await;
         waited += Duration::from_millis(1);
     }

@@ -24,12 +24,8 @@ impl Clock {
     pub fn now(&self) -> Now {
         Now {
             unix_seconds: unix_seconds(),
-            ms: self.start.elapsed().as_millis() as u64,
+            us: self.start.elapsed().as_micros() as u64,
         }
-    }
-
-    pub fn micros(&self) -> u64 {
-        self.start.elapsed().as_micros() as u64
     }
 
     pub fn date(&self) -> [u8; 29] {

@@ -37,7 +37,7 @@ const LINGER_MS: u64 = 2000;
 
 pub async fn serve(shard: Rc<Shard>, mut stream: TcpStream, limits: Limits, deadlines: Deadlines) {
     let descriptor = stream.as_raw_fd();
-    let idle_until = shard.clock.now().ms + deadlines.idle_ms;
+    let idle_until = shard.clock.now().ms() + deadlines.idle_ms;
     let index = shard.connections.open(descriptor, idle_until);
     let mut connection = Connection::new(index, limits);
     let mut session = Session {
@@ -93,7 +93,7 @@ impl Session<'_> {
 
     /// How long the next read may take.
     fn arm(&mut self, connection: &Connection) {
-        let now_ms = self.shard.clock.now().ms;
+        let now_ms = self.shard.clock.now().ms();
         let (waits, deadline_ms) = if self.rest.is_empty() {
             self.began_ms = 0;
             (Waits::Idle, now_ms + self.deadlines.idle_ms)
@@ -168,21 +168,14 @@ impl Session<'_> {
         connection: &mut Connection,
     ) -> io::Result<()> {
         let shard = self.shard;
-        let began_us = shard.clock.micros();
         loop {
             let out = &mut self.out;
-            let over = shard.turn(|p, _| p.answers(connection, out, &shard.clock.date()));
+            let over = shard.turn(|p, now| p.answers(connection, out, &shard.clock.date(), now));
             if !self.out.is_empty() {
-                let until = shard.clock.now().ms + self.deadlines.request_ms;
+                let until = shard.clock.now().ms() + self.deadlines.request_ms;
                 shard.connections.waits(self.index, Waits::Client, until);
                 send(stream, &self.out).await?;
                 self.out.clear();
-                if over {
-                    shard
-                        .latency
-                        .borrow_mut()
-                        .request(shard.clock.micros() - began_us);
-                }
             }
             if over {
                 if self.out.capacity() > KEPT_CAPACITY_BYTES {
@@ -198,7 +191,7 @@ impl Session<'_> {
     /// Closes so that the answer reaches a client that is still sending: half-close, read and drop a
     /// bounded amount, close.
     async fn linger(&mut self, stream: &mut TcpStream) -> io::Result<()> {
-        let until = self.shard.clock.now().ms + LINGER_MS;
+        let until = self.shard.clock.now().ms() + LINGER_MS;
         self.shard
             .connections
             .waits(self.index, Waits::Client, until);

@@ -3,7 +3,6 @@
 use super::control::Phase;
 use super::shard::Shard;
 use crate::outputs::points_file::PointsFile;
-use crate::telemetry::log;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ const RETRY: Duration = Duration::from_millis(500);
 
 pub async fn run(shard: Rc<Shard>, mut file: PointsFile) {
     shard.turn(|pipeline, _| pipeline.outbound.connected());
-    shard.carbon_up.set(true);
+    shard.carbon.up();
     while shard.control.phase() < Phase::Stopped {
         let lines = gather(&shard);
         if lines.is_empty() {
@@ -29,7 +28,7 @@ pub async fn run(shard: Rc<Shard>, mut file: PointsFile) {
 fn gather(shard: &Shard) -> Vec<u8> {
     let mut lines = Vec::new();
     while lines.len() < APPEND_BYTES_MAX {
-        match shard.turn(|pipeline, now| pipeline.outbound.next_due(now.ms)) {
+        match shard.turn(|pipeline, now| pipeline.outbound.next_due(now.ms())) {
             Some(frame) => lines.extend_from_slice(&frame.bytes),
             None => break,
         }
@@ -50,16 +49,11 @@ async fn append(shard: &Shard, file: PointsFile, lines: Vec<u8>) -> PointsFile {
         (file, lines) = (file_back, lines_back);
         match result {
             Ok(()) => {
-                log::up(shard.index, "points file", &shard.carbon_up);
+                shard.carbon.recovered();
                 return file;
             }
             Err(error) => {
-                log::down(
-                    shard.index,
-                    "points file",
-                    &error.to_string(),
-                    &shard.carbon_up,
-                );
+                shard.carbon.down(error);
             }
         }
         glommio::timer::sleep(RETRY).await;

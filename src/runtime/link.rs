@@ -4,7 +4,6 @@
 use super::control::Phase;
 use super::dial::{self, Backoff, Dialled, Target};
 use super::shard::Shard;
-use crate::telemetry::log;
 use futures_lite::{AsyncReadExt, AsyncWrite};
 use glommio::net::TcpStream;
 use std::cell::Cell;
@@ -31,17 +30,17 @@ pub async fn run(shard: Rc<Shard>, target: Target) {
     while shard.control.phase() < Phase::Stopped {
         match dial::dial(&target).await {
             Ok(dialled) => {
-                log::up(shard.index, "carbon", &shard.carbon_up);
-                let began_ms = shard.clock.now().ms;
+                shard.carbon.up();
+                let began_ms = shard.clock.now().ms();
                 let reason = converse(&shard, dialled).await;
                 shard.turn(|pipeline, _| pipeline.carbon_lost());
-                log::down(shard.index, "carbon", &reason, &shard.carbon_up);
+                shard.carbon.down(reason);
                 // A connection that lived for a while was a good one: try again at once.
-                if shard.clock.now().ms > began_ms + 1000 {
+                if shard.clock.now().ms() > began_ms + 1000 {
                     backoff.reset();
                 }
             }
-            Err(error) => log::down(shard.index, "carbon", &error.to_string(), &shard.carbon_up),
+            Err(error) => shard.carbon.down(error),
         }
         glommio::timer::sleep(backoff.delay()).await;
     }
@@ -62,7 +61,7 @@ async fn converse(shard: &Rc<Shard>, dialled: Dialled) -> String {
         if line.lost.get() {
             break "the connection was lost".to_owned();
         }
-        let frame = shard.turn(|pipeline, now| pipeline.outbound.next_due(now.ms));
+        let frame = shard.turn(|pipeline, now| pipeline.outbound.next_due(now.ms()));
         let Some(frame) = frame else {
             if shard.control.phase() == Phase::Flushing
                 && let Some(reason) = farewell(shard, &mut writer, &line).await
@@ -120,7 +119,7 @@ async fn acknowledge(shard: Rc<Shard>, line: Rc<Line>, descriptor: std::os::fd::
         glommio::timer::sleep(super::SWEEP).await;
         if let Ok(unacknowledged) = dial::unacknowledged(descriptor) {
             let acknowledged = line.handed.get().saturating_sub(unacknowledged);
-            shard.turn(|pipeline, now| pipeline.outbound.acknowledged(acknowledged, now.ms));
+            shard.turn(|pipeline, now| pipeline.outbound.acknowledged(acknowledged, now.ms()));
         }
     }
 }
@@ -132,8 +131,8 @@ async fn farewell(shard: &Rc<Shard>, writer: &mut TcpStream, line: &Line) -> Opt
         return None;
     }
     writer.shutdown(std::net::Shutdown::Write).await.ok()?;
-    let until = shard.clock.micros() + FAREWELL.as_micros() as u64;
-    while !line.lost.get() && shard.clock.micros() < until {
+    let until = shard.clock.now().us + FAREWELL.as_micros() as u64;
+    while !line.lost.get() && shard.clock.now().us < until {
         glommio::timer::sleep(super::SWEEP).await;
     }
     let all_acknowledged =

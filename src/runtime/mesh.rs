@@ -6,7 +6,7 @@
 //! receives, `try_send` only, and a sweep timer on every executor before anything is connected.
 
 use crate::router::{Group, Reply};
-use crate::telemetry::catalog::Snapshot;
+use crate::telemetry::Snapshot;
 use glommio::channels::shared_channel::{
     self, ConnectedReceiver, ConnectedSender, SharedReceiver, SharedSender,
 };

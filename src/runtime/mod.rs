@@ -10,6 +10,7 @@ mod control;
 mod dial;
 mod executor;
 mod file_link;
+mod health;
 mod link;
 mod listener;
 mod mesh;
@@ -21,7 +22,7 @@ mod sweep;
 
 use crate::config::Config;
 use crate::preflight::Ready;
-use crate::telemetry::log;
+use crate::telemetry::log::Logger;
 use control::{Control, Phase};
 use glommio::ExecutorJoinHandle;
 use recipe::Recipe;
@@ -70,18 +71,19 @@ pub fn run(config: &Config, ready: &Ready, started: impl FnOnce()) -> Result<(),
     started();
 
     while signals.wait(Duration::from_secs(3600)) != Some(Signal::Stop) {}
-    drain(&control, members, config, &signals);
+    let log = logger(config);
+    drain(&control, members, config, &signals, log);
     join(executors);
     match control.left() {
-        0 => log::info("drained: everything accepted was delivered"),
-        left => log::error(&format!(
+        0 => log.info(format_args!("drained: everything accepted was delivered")),
+        left => log.error(format_args!(
             "{left} points could not be delivered before http.drain_deadline_ms"
         )),
     }
     if let Some(store) = store.and_then(Arc::into_inner)
         && let Err(error) = store.close()
     {
-        log::error(&format!("last store: {error}"));
+        log.error(format_args!("last store: {error}"));
     }
     Ok(())
 }
@@ -100,11 +102,11 @@ fn meet(control: &Control, members: usize, at_most: Duration, stop: impl Fn() ->
 
 /// Answers what is in flight, then hands what is accepted to carbon and its marks to the last store,
 /// within the drain deadline. A second signal ends the waiting.
-fn drain(control: &Control, members: usize, config: &Config, signals: &Signals) {
+fn drain(control: &Control, members: usize, config: &Config, signals: &Signals, log: Logger) {
     let began = Instant::now();
     let deadline = Duration::from_millis(u64::from(config.http.drain_deadline_ms));
     let again = || signals.wait(Duration::ZERO) == Some(Signal::Stop);
-    log::info("draining: answering what is in flight");
+    log.info(format_args!("draining: answering what is in flight"));
     for (phase, share) in [(Phase::Draining, 2), (Phase::Flushing, 1)] {
         control.enter(phase);
         let left = deadline.saturating_sub(began.elapsed());
@@ -131,4 +133,11 @@ fn abort_on_panic() {
             std::process::abort();
         }
     }));
+}
+
+fn logger(config: &Config) -> Logger {
+    Logger {
+        level: config.log.level,
+        format: config.log.format,
+    }
 }

@@ -8,7 +8,7 @@ use super::mesh::{self, Ends};
 use super::shard::Shard;
 use super::store::Redis;
 use super::sweep;
-use super::{Error, executor, file_link, link, listener, store};
+use super::{Error, clock, executor, file_link, link, listener, store};
 use crate::api::{Api, PointLimits, auth::Keys};
 use crate::budget::Budgets;
 use crate::carbon::outbound::{self, Outbound};
@@ -21,7 +21,8 @@ use crate::outputs::points_file::PointsFile;
 use crate::pipeline::{Pipeline, Settings};
 use crate::preflight::{Placement, Ready};
 use crate::router::{Gathered, NameHasher};
-use crate::telemetry::log;
+use crate::telemetry::Process;
+use crate::telemetry::log::Logger;
 use glommio::ExecutorJoinHandle;
 use socket2::Socket;
 use std::sync::Arc;
@@ -45,6 +46,7 @@ pub struct Recipe {
     /// For each shard: its listeners, and its points file where there is no carbon.
     shards: Vec<Own>,
     admin: std::net::TcpListener,
+    logger: Logger,
     ends: Vec<Ends>,
 }
 
@@ -57,10 +59,11 @@ struct Own {
 impl Recipe {
     pub fn prepare(config: &Config, ready: &Ready) -> Result<Recipe, Error> {
         let shards = ready.placement.shards.len();
+        let logger = super::logger(config);
         let mut key = [0; 16];
         getrandom::fill(&mut key).map_err(|error| Error::Randomness(error.to_string()))?;
         let embedded = match config.last.store {
-            LastStore::Embedded => Some(Arc::new(open_embedded(config)?)),
+            LastStore::Embedded => Some(Arc::new(open_embedded(config, logger)?)),
             LastStore::Redis { .. } => None,
         };
         let listen_error = |address: String| move |cause| Error::Listen { address, cause };
@@ -87,6 +90,7 @@ impl Recipe {
                 .map(|shard| Own::prepare(config, shard))
                 .collect::<Result<_, _>>()?,
             admin,
+            logger,
             ends: mesh::ends(shards + 1),
             placement: ready.placement.clone(),
             config: config.clone(),
@@ -113,6 +117,7 @@ impl Recipe {
                 budgets: self.budgets.clone(),
                 hasher: self.hasher,
                 embedded: self.embedded.clone(),
+                logger: self.logger,
             };
             let name = format!("{SHARD}-{index}");
             let cpu = self.placement.shards[index];
@@ -122,8 +127,13 @@ impl Recipe {
                     .map_err(|cause| Error::Executor { name, cause })?,
             );
         }
+        let process = Process {
+            version: env!("CARGO_PKG_VERSION"),
+            started_at_seconds: clock::unix_seconds().into(),
+            namespaces: self.api.keys.namespaces().to_vec(),
+        };
         let (control, budgets, listener) = (self.control, self.budgets, self.admin);
-        let body = move || admin::serve(control, budgets, listener, populate_ends);
+        let body = move || admin::serve(control, budgets, process, listener, populate_ends);
         let cpu = self.placement.populate;
         executors.push(
             executor::spawn(POPULATE, cpu, body).map_err(|cause| Error::Executor {
@@ -135,10 +145,10 @@ impl Recipe {
     }
 }
 
-fn open_embedded(config: &Config) -> Result<embedded::Store, Error> {
+fn open_embedded(config: &Config, logger: Logger) -> Result<embedded::Store, Error> {
     let opened = embedded::Store::open(&config.data_dir.join("last.redb"))?;
     if let Some(aside) = opened.moved_aside {
-        log::error(&format!(
+        logger.error(format_args!(
             "the last store was damaged and is now {}; started with an empty one (costs repeats only)",
             aside.display()
         ));
@@ -187,6 +197,7 @@ struct ShardPlan {
     budgets: Budgets,
     hasher: NameHasher,
     embedded: Option<Arc<embedded::Store>>,
+    logger: Logger,
 }
 
 impl ShardPlan {
@@ -266,6 +277,7 @@ async fn serve(plan: ShardPlan, own: Own, ends: Ends) {
         mesh,
         plan.control.clone(),
         connections_max,
+        plan.logger,
     );
     for receiver in receivers {
         let task = sweep::receive(shard.clone(), receiver);

@@ -3,10 +3,11 @@
 use super::clock::Clock;
 use super::connections::Connections;
 use super::control::Control;
+use super::health::Health;
 use super::mesh::{Mesh, Parcel};
 use crate::pipeline::{Now, Pipeline};
-use crate::telemetry::catalog::Snapshot;
-use crate::telemetry::latency::Latency;
+use crate::telemetry::Snapshot;
+use crate::telemetry::log::Logger;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,14 +25,14 @@ pub struct Shard {
     pub connections: Connections,
     pub buffer: RefCell<Box<[u8]>>,
     pub control: Arc<Control>,
-    pub latency: RefCell<Latency>,
     /// The tasks that drive carbon and the last store.
     pub link: Doorbell,
     pub store: Doorbell,
-    pub carbon_up: Cell<bool>,
-    pub store_up: Cell<bool>,
+    pub carbon: Health,
+    pub last: Health,
     pub heartbeat_due: Cell<bool>,
     pub accept_errors: Cell<u64>,
+    pub logger: Logger,
 }
 
 impl Shard {
@@ -41,6 +42,7 @@ impl Shard {
         mesh: Mesh,
         control: Arc<Control>,
         connections_max: usize,
+        logger: Logger,
     ) -> Rc<Shard> {
         Rc::new(Shard {
             index,
@@ -50,13 +52,13 @@ impl Shard {
             connections: Connections::new(connections_max),
             buffer: RefCell::new(vec![0; READ_BUFFER_BYTES].into()),
             control,
-            latency: RefCell::default(),
             link: Doorbell::default(),
             store: Doorbell::default(),
-            carbon_up: Cell::new(false),
-            store_up: Cell::new(false),
+            carbon: Health::new("carbon"),
+            last: Health::new("the last store"),
             heartbeat_due: Cell::new(false),
             accept_errors: Cell::new(0),
+            logger,
         })
     }
 
@@ -93,9 +95,17 @@ impl Shard {
     }
 
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            counters: self.pipeline.borrow().counters.clone(),
-        }
+        let mut snapshot = self.pipeline.borrow().snapshot();
+        let Snapshot {
+            counters, gauges, ..
+        } = &mut snapshot;
+        counters.carbon.connects = self.carbon.connects.get();
+        counters.http.connections_accepted = self.connections.accepted.get();
+        counters.http.connections_refused = self.accept_errors.get();
+        gauges.carbon_connected = u64::from(self.carbon.is_up());
+        gauges.last_up = u64::from(self.last.is_up());
+        gauges.connections_open = self.connections.count() as u64;
+        snapshot
     }
 }
 

@@ -8,7 +8,6 @@ use crate::config::Layout;
 use crate::last::Mark;
 use crate::last::embedded;
 use crate::last::redis::{Event, Session, SessionConfig};
-use crate::telemetry::log;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::TcpStream;
 use std::cell::{Cell, RefCell};
@@ -51,15 +50,10 @@ pub async fn run_redis(shard: Rc<Shard>, redis: Redis) {
             Ok(dialled) => {
                 let reason = converse(&shard, dialled, &redis, &mut backoff).await;
                 shard.turn(|pipeline, _| pipeline.store_lost());
-                log::down(shard.index, "last store", &reason, &shard.store_up);
+                shard.last.down(reason);
             }
             Err(error) => {
-                log::down(
-                    shard.index,
-                    "last store",
-                    &error.to_string(),
-                    &shard.store_up,
-                );
+                shard.last.down(error);
             }
         }
         glommio::timer::sleep(backoff.delay()).await;
@@ -121,7 +115,7 @@ fn ask(shard: &Shard, line: &Line, out: &mut Vec<u8>) {
             };
             session.lookup(LOOKUP | id, names.iter().map(String::as_str), out);
         }
-        if now.ms < line.writes_after_ms.get() {
+        if now.ms() < line.writes_after_ms.get() {
             return;
         }
         while session.unanswered() < UNANSWERED_MAX {
@@ -173,7 +167,7 @@ fn carry_out(shard: &Shard, line: &Line, event: Event) {
     match event {
         Event::Ready => {
             line.ready.set(true);
-            log::up(shard.index, "last store", &shard.store_up);
+            shard.last.up();
             shard.turn(|pipeline, _| pipeline.store_answers());
         }
         Event::Found {
@@ -181,7 +175,7 @@ fn carry_out(shard: &Shard, line: &Line, event: Event) {
             marks,
             unreadable,
         } => shard.turn(|pipeline, now| {
-            pipeline.counters.store_unreadable += u64::from(unreadable);
+            pipeline.counters.last.unreadable += u64::from(unreadable);
             if id & LOOKUP != 0 {
                 let marks = marks.iter().map(|mark| mark.map(|mark| mark.timestamp));
                 pipeline.looked_up(id & !LOOKUP, marks, now);
@@ -191,11 +185,11 @@ fn carry_out(shard: &Shard, line: &Line, event: Event) {
         }),
         Event::Stored { id } => shard.turn(|pipeline, _| pipeline.marks_stored(id)),
         Event::LookupRefused { id, refusal } | Event::StoreRefused { id, refusal } => {
-            log::warn_once(shard.index, "last store", &refusal.to_string());
-            let retry = shard.clock.now().ms + RETRY.as_millis() as u64;
+            shard.last.complains(&refusal);
+            let retry = shard.clock.now().ms() + RETRY.as_millis() as u64;
             line.writes_after_ms.set(retry);
             shard.turn(|pipeline, now| {
-                pipeline.counters.store_refused += 1;
+                pipeline.counters.last.marks_refused += 1;
                 if id & LOOKUP != 0 {
                     // Nobody waits for a look-up that was refused: decided as if it had timed out.
                     pipeline.store_silent(now);
@@ -209,11 +203,11 @@ fn carry_out(shard: &Shard, line: &Line, event: Event) {
 
 /// The embedded store: the same questions, answered by the blocking pool.
 pub async fn run_embedded(shard: Rc<Shard>, store: Arc<embedded::Store>) {
-    log::up(shard.index, "last store", &shard.store_up);
+    shard.last.up();
     let mut durable_at_ms = 0;
     let mut dirty = false;
     while shard.control.phase() < Phase::Stopped {
-        let now_ms = shard.clock.now().ms;
+        let now_ms = shard.clock.now().ms();
         let durable = dirty && now_ms >= durable_at_ms;
         let worked = look_up(&shard, &store).await
             | check(&shard, &store).await
@@ -292,7 +286,7 @@ async fn write(shard: &Shard, store: &Arc<embedded::Store>, durable: bool) -> bo
     match result {
         Ok(()) => shard.turn(|pipeline, _| pipeline.marks_stored(id)),
         Err(error) => {
-            log::warn_once(shard.index, "last store", &error.to_string());
+            shard.last.complains(&error);
             shard.turn(|pipeline, _| pipeline.writer.refused(id));
             glommio::timer::sleep(RETRY).await;
         }

@@ -41,7 +41,7 @@ pub async fn receive(shard: Rc<Shard>, receiver: ConnectedReceiver<Parcel>) {
     while let Some(parcel) = receiver.recv().await {
         match parcel {
             Parcel::Group(group) => shard.turn(|pipeline, now| pipeline.group(group, now)),
-            Parcel::Reply(reply) => shard.turn(|pipeline, _| pipeline.reply(reply)),
+            Parcel::Reply(reply) => shard.turn(|pipeline, now| pipeline.reply(reply, now)),
             Parcel::Observe { to } => {
                 let snapshot = Box::new(shard.snapshot());
                 let from = shard.index;
@@ -62,7 +62,7 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
         shard.mesh.flush();
         shard.turn(|pipeline, now| {
             pipeline.tick(now);
-            if pipeline.outbound.is_due(now.ms) {
+            if pipeline.outbound.is_due(now.ms()) {
                 shard.link.ring();
             }
             if pipeline.writer.waiting() > 0 {
@@ -72,7 +72,11 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
         let phase = shard.control.phase();
         if sweeps.is_multiple_of(CONNECTIONS_EVERY) || phase == Phase::Draining {
             let hurry = phase >= Phase::Draining || shard.connections.full();
-            shard.connections.sweep(shard.clock.now().ms, hurry);
+            let now = shard.clock.now();
+            shard.connections.sweep(now.ms(), hurry);
+            for health in [&shard.carbon, &shard.last] {
+                health.report(shard.logger, shard.index, now.unix_seconds);
+            }
         }
         let done = match phase {
             Phase::Starting | Phase::Serving => continue,

@@ -1,22 +1,28 @@
 //! The pure stages of one shard, composed. The runtime asks "here are bytes / a group / a reply / a
 //! tick" and carries out what [`Effects`] say. No clock, no socket: the same code serves the unit
 //! tests, the simulator and the benches.
+//!
+//! Here: from bytes to answers. [`sinks`]: from accepted points to carbon and the last store.
+//! [`observe`]: what it all came to.
 
-use crate::api::route::Endpoint;
+mod observe;
+mod sinks;
+
+use crate::api::route;
 use crate::api::verdict::{self, Problem};
-use crate::api::{self, Api, Decision};
+use crate::api::{self, Api, Decision, Tally};
 use crate::budget::{Budgets, Refused};
-use crate::carbon::outbound::{Accepted, Delivery, Frame, Outbound};
+use crate::carbon::outbound::{Accepted, Outbound};
 use crate::dedup::{Accept, Owner};
 use crate::http::decoder::Awaiting;
 use crate::http::response::{self, Date, ReplyTo};
 use crate::http::{Decoded, Decoder, Limits, Message, Refusal};
-use crate::last::Mark;
 use crate::last::writer::Writer;
 use crate::point::{NameHash, Point};
 use crate::request::{ReadId, Reads};
 use crate::router::{Gathered, Group, Reply};
-use crate::telemetry::catalog::Counters;
+use crate::telemetry::counters::{Counters, Discard, Endpoint, Reject};
+use crate::telemetry::latency::{Latency, Stage};
 use std::sync::Arc;
 
 /// Seconds after which a client may try again when a budget is full: about what a redo window and a
@@ -31,8 +37,14 @@ const PARSED_ANYWAY_BYTES: usize = 1024;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Now {
     pub unix_seconds: u32,
-    /// Monotonic, from an arbitrary start.
-    pub ms: u64,
+    /// Monotonic microseconds, from an arbitrary start.
+    pub us: u64,
+}
+
+impl Now {
+    pub fn ms(self) -> u64 {
+        self.us / 1000
+    }
 }
 
 /// What the runtime has to carry out after a turn.
@@ -112,6 +124,7 @@ pub struct Pipeline {
     pub outbound: Outbound,
     pub writer: Writer,
     pub counters: Counters,
+    pub latency: Latency,
     pub effects: Effects,
     /// Kept for its memory: marks of one batch on their way to the table.
     settled: Vec<(NameHash, u32)>,
@@ -142,6 +155,7 @@ impl Pipeline {
             outbound,
             writer,
             counters: Counters::default(),
+            latency: Latency::default(),
             effects: Effects::default(),
             settled: Vec::new(),
             pressed: false,
@@ -152,8 +166,8 @@ impl Pipeline {
     /// Decodes as many requests as are there, hands their points to their owners, and notes the
     /// answers. The connection comes back when all of them were sent.
     pub fn read(&mut self, connection: &mut Connection, buffer: &mut [u8], now: Now) -> Taken {
-        let deadline_ms = now.ms + self.settings.request_deadline_ms;
-        let id = self.reads.open(connection.index, deadline_ms);
+        let deadline_ms = now.ms() + self.settings.request_deadline_ms;
+        let id = self.reads.open(connection.index, deadline_ms, now.us);
         connection.read = id;
         let mut consumed = 0;
         let mut more = false;
@@ -199,18 +213,17 @@ impl Pipeline {
 
     /// The time for a request ran out before it was there.
     pub fn too_slow(&mut self, connection: &mut Connection, now: Now) {
-        let deadline_ms = now.ms + self.settings.request_deadline_ms;
-        connection.read = self.reads.open(connection.index, deadline_ms);
+        let deadline_ms = now.ms() + self.settings.request_deadline_ms;
+        connection.read = self.reads.open(connection.index, deadline_ms, now.us);
         connection.closing = true;
         self.refuse(connection.read, Refusal::TooSlow);
     }
 
     fn request(&mut self, id: ReadId, message: &Message<'_>, to: ReplyTo, now: Now) {
-        let endpoint = Endpoint::of(message.path);
+        let endpoint = endpoint(message.path);
         let mut owners = 0;
         let large = message.body.len() > PARSED_ANYWAY_BYTES;
         let answer = if large && self.pressed && self.budgets.exhausted() {
-            self.counters.busy_unparsed += 1;
             verdict::busy(RETRY_AFTER_SECONDS)
         } else {
             self.gathered.begin();
@@ -224,7 +237,7 @@ impl Pipeline {
                     self.pressed = reserved.is_err();
                     match reserved {
                         Ok(()) => {
-                            self.counters.take(&tally);
+                            self.count(&tally, None);
                             owners = self.gathered.commit(self.reads.len(id), tally.namespace);
                             verdict::accepted()
                         }
@@ -238,16 +251,14 @@ impl Pipeline {
                                     (Problem::LargerThanBudget, verdict::larger_than_budget())
                                 }
                             };
-                            self.counters.reject(&tally, problem);
+                            self.count(&tally, Some(problem));
                             answer
                         }
                     }
                 }
                 Decision::Answer { answer, tally } => {
                     self.gathered.rollback();
-                    if let Some(problem) = tally.problem {
-                        self.counters.reject(&tally, problem);
-                    }
+                    self.count(&tally, tally.problem);
                     answer
                 }
                 Decision::Probe(answer) => {
@@ -256,7 +267,25 @@ impl Pipeline {
                 }
             }
         };
-        self.reads.push(id, endpoint, answer, owners, to);
+        self.reads.push(id, Some(endpoint), answer, owners, to);
+    }
+
+    /// Counts what a request's points came to; with a problem, all of them were rejected for it.
+    fn count(&mut self, tally: &Tally, problem: Option<Problem>) {
+        let received = u64::from(tally.received);
+        let points = &mut self.counters.points;
+        points.received += received;
+        match problem {
+            None => points.discard(Discard::NotFinite, tally.discarded_not_finite.into()),
+            Some(problem) => points.reject(reject_cause(problem), received),
+        }
+        if let Some(namespace) = tally.namespace {
+            let numbers = self.counters.namespace(namespace);
+            numbers.received += received;
+            if problem.is_some() {
+                numbers.rejected += received;
+            }
+        }
     }
 
     /// The read is decoded: one group for each owner it touched. The own one is decided at once.
@@ -268,7 +297,7 @@ impl Pipeline {
                 if owner == self.settings.shard {
                     own = Some(group);
                 } else {
-                    self.counters.groups_sent += 1;
+                    self.counters.mesh.groups_sent += 1;
                     self.effects.groups.push((owner, group));
                 }
             }
@@ -282,22 +311,23 @@ impl Pipeline {
     pub fn group(&mut self, group: Group, now: Now) {
         let mut accept = Into {
             outbound: &mut self.outbound,
-            now_ms: now.ms,
+            now_ms: now.ms(),
         };
-        if let Some(group) = self.owner.decide(group, &mut accept, now.ms) {
-            self.finish(group);
+        if let Some(group) = self.owner.decide(group, &mut accept, now.ms()) {
+            self.finish(group, now);
         }
         self.release_duplicates();
     }
 
     /// Every point of the group is decided. (With a journal: and it is durable.)
-    fn finish(&mut self, group: Group) {
+    fn finish(&mut self, group: Group, now: Now) {
         let reply = Reply {
             group,
+            owner: self.settings.shard,
             failed: false,
         };
         if reply.group.from == self.settings.shard {
-            self.reply(reply);
+            self.reply(reply, now);
         } else {
             self.effects.replies.push((reply.group.from, reply));
         }
@@ -311,7 +341,12 @@ impl Pipeline {
     }
 
     /// An owner's reply to a group of ours.
-    pub fn reply(&mut self, reply: Reply) {
+    pub fn reply(&mut self, reply: Reply, now: Now) {
+        if let Some(began_us) = self.reads.began_us(reply.group.read)
+            && reply.owner != self.settings.shard
+        {
+            self.latency.record(Stage::Owner, now.us - began_us);
+        }
         let unknown = reply.failed.then(verdict::outcome_unknown);
         let requests = reply.group.parts.iter().map(|part| part.request);
         let woken = self
@@ -322,16 +357,29 @@ impl Pipeline {
     }
 
     /// Appends the answers whose turn has come. True when the read is over.
-    pub fn answers(&mut self, connection: &mut Connection, out: &mut Vec<u8>, date: &Date) -> bool {
+    pub fn answers(
+        &mut self,
+        connection: &mut Connection,
+        out: &mut Vec<u8>,
+        date: &Date,
+        now: Now,
+    ) -> bool {
         while let Some(ready) = self.reads.next_ready(connection.read) {
             connection.closing |= !ready.to.keep_alive || ready.answer.close;
-            self.counters.answered(ready.endpoint, ready.answer.status);
+            let status = ready.answer.status;
+            match ready.endpoint {
+                Some(endpoint) => self.counters.http.answer(endpoint, status),
+                None => self.counters.http.refused.count(status),
+            }
             response::write(out, &ready.answer, ready.to, date);
         }
         if !self.reads.complete(connection.read) {
             return false;
         }
-        self.reads.close(connection.read);
+        let began_us = self.reads.close(connection.read);
+        if let Some(began_us) = began_us.filter(|_| !out.is_empty()) {
+            self.latency.record(Stage::Request, now.us - began_us);
+        }
         if std::mem::take(&mut connection.owes_continue) {
             out.extend_from_slice(response::CONTINUE);
         }
@@ -345,144 +393,19 @@ impl Pipeline {
 
     /// Time has passed.
     pub fn tick(&mut self, now: Now) {
-        if self.owner.lookups.overdue(now.ms, self.settings.tick_ms) {
+        if self.owner.lookups.overdue(now.ms(), self.settings.tick_ms) {
             self.store_silent(now);
         }
         let unknown = verdict::outcome_unknown();
-        let Pipeline {
-            reads,
-            counters,
-            effects,
-            ..
-        } = self;
-        reads.expire(now.ms, &unknown, |connection, requests| {
-            counters.outcome_unknown += u64::from(requests);
+        let Pipeline { reads, effects, .. } = self;
+        reads.expire(now.ms(), &unknown, |connection| {
             effects.wake.push(connection);
         });
-        self.delivered(|outbound, on_delivered| outbound.tick(now.ms, on_delivered));
+        self.delivered(|outbound, on_delivered| outbound.tick(now.ms(), on_delivered));
     }
 
     pub fn drain(&mut self) {
         self.draining = true;
-    }
-
-    // ---- carbon ------------------------------------------------------------------------------
-
-    /// Runs one step of the outbound that may deliver frames, and books what it delivers.
-    fn delivered(&mut self, step: impl FnOnce(&mut Outbound, &mut dyn FnMut(&Frame, Delivery))) {
-        let Pipeline {
-            outbound,
-            writer,
-            counters,
-            budgets,
-            settings,
-            ..
-        } = self;
-        step(outbound, &mut |frame, delivery| {
-            counters.delivered += u64::from(frame.points);
-            if delivery == Delivery::Unconfirmed {
-                counters.unconfirmed += u64::from(frame.points);
-            }
-            budgets.release(settings.shard, frame.cost);
-            for (hash, name, mark, unchecked) in frame.marks() {
-                writer.push(name, hash, mark, unchecked);
-            }
-        });
-    }
-
-    /// The sink has everything written so far.
-    pub fn sink_confirmed(&mut self) {
-        self.delivered(|outbound, on_delivered| outbound.confirmed(on_delivered));
-    }
-
-    pub fn carbon_lost(&mut self) {
-        self.delivered(|outbound, on_delivered| outbound.lost(on_delivered));
-    }
-
-    // ---- the last store ------------------------------------------------------------------------
-
-    /// The next batch of names to look up.
-    pub fn take_lookup(&mut self) -> Option<(u64, Vec<String>)> {
-        self.owner.lookups.take()
-    }
-
-    /// The store has answered a look-up.
-    pub fn looked_up(&mut self, id: u64, marks: impl Iterator<Item = Option<u32>>, now: Now) {
-        self.owner.store_answers();
-        self.resolve(now, |owner, accept, done| {
-            owner.found(id, marks, accept, done)
-        });
-    }
-
-    /// The store did not answer within the look-up deadline, or refused to.
-    pub fn store_silent(&mut self, now: Now) {
-        self.resolve(now, |owner, accept, done| owner.store_silent(accept, done));
-    }
-
-    fn resolve(
-        &mut self,
-        now: Now,
-        step: impl FnOnce(&mut Owner, &mut Into<'_>, &mut dyn FnMut(Group)),
-    ) {
-        let mut finished = Vec::new();
-        let mut accept = Into {
-            outbound: &mut self.outbound,
-            now_ms: now.ms,
-        };
-        step(&mut self.owner, &mut accept, &mut |group| {
-            finished.push(group);
-        });
-        for group in finished {
-            self.finish(group);
-        }
-        self.release_duplicates();
-    }
-
-    pub fn store_answers(&mut self) {
-        self.owner.store_answers();
-    }
-
-    /// The connection is gone: what was under way is written or asked again.
-    pub fn store_lost(&mut self) {
-        self.writer.lost();
-    }
-
-    /// Marks looked up before their first write.
-    pub fn marks_checked(&mut self, id: u64, found: &[Option<Mark>]) {
-        let mut newer = std::mem::take(&mut self.settled);
-        self.writer.checked(id, found, &mut newer);
-        for (hash, timestamp) in newer.drain(..) {
-            self.owner.raise(hash, timestamp);
-        }
-        self.settled = newer;
-    }
-
-    /// Marks written: from here on a restart remembers them.
-    pub fn marks_stored(&mut self, id: u64) {
-        let mut saved = std::mem::take(&mut self.settled);
-        self.writer.stored(id, &mut saved);
-        self.counters.marks_written += saved.len() as u64;
-        for (hash, timestamp) in saved.drain(..) {
-            self.owner.saved(hash, timestamp);
-        }
-        self.settled = saved;
-    }
-
-    /// Something waits for the last store's task.
-    pub fn wants_store(&self) -> bool {
-        self.owner.lookups.waiting()
-    }
-
-    pub fn owner(&self) -> &Owner {
-        &self.owner
-    }
-
-    pub fn owner_mut(&mut self) -> &mut Owner {
-        &mut self.owner
-    }
-
-    pub fn budgets(&self) -> &Budgets {
-        &self.budgets
     }
 }
 
@@ -496,4 +419,22 @@ impl Accept for Into<'_> {
     fn accept(&mut self, hash: NameHash, point: Point<'_>, accepted: Accepted) {
         self.outbound.push(hash, point, accepted, self.now_ms);
     }
+}
+
+fn endpoint(path: &[u8]) -> Endpoint {
+    match route::Endpoint::of(path) {
+        Some(route::Endpoint::MetricData) => Endpoint::MetricData,
+        Some(route::Endpoint::MetricDataPost) => Endpoint::MetricDataPost,
+        Some(route::Endpoint::PopulateMetric) => Endpoint::PopulateMetric,
+        None => Endpoint::Other,
+    }
+}
+
+/// The label under which a request's points count as rejected.
+fn reject_cause(problem: Problem) -> Reject {
+    Reject::ALL
+        .iter()
+        .copied()
+        .find(|cause| cause.label() == problem.reason())
+        .unwrap_or(Reject::Other)
 }
