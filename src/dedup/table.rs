@@ -276,7 +276,7 @@ mod tests {
 
     /// Homes at the last and the first slots only: long chains, most of them across the end.
     fn crowded(n: u64) -> NameHash {
-        let high = if n % 3 == 0 { 0 } else { u64::MAX };
+        let high = if n.is_multiple_of(3) { 0 } else { u64::MAX };
         u128::from(high) << 64 | u128::from(n)
     }
 
