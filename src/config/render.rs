@@ -4,6 +4,7 @@
 
 use super::Config;
 use super::catalog::CATALOG;
+use super::load::OVERRIDES;
 use super::setting::{Kind, Setting, Shown};
 
 const COLUMNS: usize = 100;
@@ -42,7 +43,12 @@ fn one(out: &mut String, setting: &Setting, config: &Config, defaults: &Config) 
         Kind::Other { .. } => String::new(),
         _ => format!(" Takes {}.", setting.expected()),
     };
-    comment(out, &format!("{}{takes}", setting.help));
+    let elsewhere = OVERRIDES.iter().find(|o| o.path == setting.path());
+    let elsewhere = elsewhere.map_or(String::new(), |known| match &known.flag {
+        Some(flag) => format!(" Also {} and {}.", known.variable, flag.name),
+        None => format!(" Also {}.", known.variable),
+    });
+    comment(out, &format!("{}{takes}{elsewhere}", setting.help));
     comment(out, &format!("Default {default}: {}", setting.why));
     let key = setting.key;
     out.push_str(&match (setting.show)(config) {
