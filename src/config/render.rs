@@ -70,7 +70,7 @@ pub fn even_unit(bytes: u64) -> Option<String> {
     let units = [(1u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     let even = units
         .iter()
-        .find(|(unit, _)| bytes >= *unit && bytes % unit == 0);
+        .find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit));
     even.map(|(unit, name)| format!("{} {name}", bytes / unit))
 }
 
