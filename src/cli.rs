@@ -206,7 +206,8 @@ fn load(file: Option<&Path>) -> Result<Config, Problems> {
 }
 
 fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+    // What is not UTF-8 is refused by its key or leads nowhere, but is not passed over in silence.
+    std::env::var_os(name).map(|text| text.to_string_lossy().into_owned())
 }
 
 fn print(text: &str) -> Result<(), Error> {

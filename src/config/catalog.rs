@@ -78,7 +78,7 @@ pub static CATALOG: &[Setting] = &[
     whole!(
         http.connections_max,
         1..=1_000_000,
-        "Open connections, all shards together; one more is closed at once.",
+        "Open connections, all shards together.",
         "far above a fleet of agents, and each one costs little while it is idle."
     ),
     whole!(
@@ -97,7 +97,7 @@ pub static CATALOG: &[Setting] = &[
         http.body_bytes_max,
         1_024..=1_073_741_824,
         "Bytes of a request's body (413 above).",
-        "a batch of 50,000 points with names of 50 characters; agents send about 500."
+        "a batch of 40,000 points with names of 50 characters; agents send about 500."
     ),
     whole!(
         http.head_deadline_ms,
@@ -126,7 +126,7 @@ pub static CATALOG: &[Setting] = &[
     Setting {
         section: "keys",
         key: "self",
-        help: "The service's own API key: 32 letters and digits (FLUX_SELF_API_KEY).",
+        help: "The service's own API key: 32 letters and digits.",
         why: "a random key is made on the first start and kept in DATA/key, readable by its owner only.",
         kind: Kind::Other {
             expected: "32 letters and digits",
@@ -204,7 +204,7 @@ pub static CATALOG: &[Setting] = &[
     whole!(
         points.points_per_request_max,
         1..=10_000_000,
-        "Points of one request (413 above).",
+        "Points of one request; a larger one is refused whole.",
         "a hundred times what agents batch."
     ),
     whole!(
@@ -258,8 +258,8 @@ pub static CATALOG: &[Setting] = &[
         "FLUX_CHECK_LAST_TIMESTAMP's default."
     ),
     choice!(last.layout, { "string" => Layout::String, "hash" => Layout::Hash, "both" => Layout::Both },
-        "How a mark is written: a key of its own, a field of the hash flux.last, or both; reads take the newer.",
-        "what Skyline and Vista read."),
+        "How a mark is written: a key of its own, a field of the hash flux.last.metric_data, or both; reads take the newer.",
+        "the layout of Skyline 1.3, which every Vista reads; hash or both where today's Vista has marks in the hash already."),
     whole!(
         last.entries_max,
         1_000..=1_000_000_000,
@@ -331,8 +331,8 @@ pub static CATALOG: &[Setting] = &[
         "about 20 million points, on any disk."
     ),
     choice!(journal.durability, { "memory" => Durability::Memory } not yet { "journal", "fsync" },
-        "What a 204 promises: \"memory\" = queued, which survives an orderly stop, as Skyline Flux has it.",
-        "the journal is not in this version yet."),
+        "What a 204 promises: \"memory\" = queued: an orderly stop delivers it, a crash loses it.",
+        "what Skyline Flux does; the journal is not in this version yet."),
     Setting {
         section: "cpu",
         key: "shards",

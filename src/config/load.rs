@@ -1,16 +1,14 @@
 //! Flags over environment over file over defaults; every problem is found before one is reported.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-
-use toml::de::{DeTable, DeValue};
 
 use super::Config;
 use super::catalog::{CATALOG, NOT_YET};
 use super::check::check;
+use super::file;
 use super::key;
 use super::problem::{Problem, Problems};
-use super::setting::{Given, Setting, Wrong};
+use super::setting::{Given, Member, Setting, Wrong};
 
 /// What the command line says; text, because it is checked where everything else is.
 #[derive(Clone, Debug, Default)]
@@ -22,27 +20,41 @@ pub struct Overrides {
     pub shards: Option<String>,
 }
 
-/// (key, environment variable)
-const ENVIRONMENT: &[(&str, &str)] = &[
-    ("http.listen", "FLUX_LISTEN"),
-    ("carbon.endpoint", "FLUX_CARBON"),
-    ("last.store", "FLUX_REDIS"),
-    ("data_dir", "FLUX_DATA_DIR"),
-    ("cpu.shards", "FLUX_SHARDS"),
-    ("keys.self", "FLUX_SELF_API_KEY"),
-];
-
-impl Overrides {
-    fn each(&self) -> [(&'static str, &'static str, &Option<String>); 5] {
-        [
-            ("http.listen", "--listen", &self.listen),
-            ("carbon.endpoint", "--carbon", &self.carbon),
-            ("last.store", "--redis", &self.redis),
-            ("data_dir", "--data-dir", &self.data_dir),
-            ("cpu.shards", "--shards", &self.shards),
-        ]
-    }
+/// A key that can be given without a file.
+pub struct Override {
+    pub path: &'static str,
+    pub variable: &'static str,
+    pub flag: Option<Flag>,
 }
+
+pub struct Flag {
+    pub name: &'static str,
+    text: fn(&Overrides) -> Option<&String>,
+}
+
+macro_rules! overrides {
+    ($($path:literal, $variable:literal $(, $flag:literal => $field:ident)?;)+) => {
+        &[$(Override {
+            path: $path,
+            variable: $variable,
+            flag: overrides!(@flag $($flag => $field)?),
+        }),+]
+    };
+    (@flag $flag:literal => $field:ident) => {
+        Some(Flag { name: $flag, text: |flags| flags.$field.as_ref() })
+    };
+    (@flag) => { None };
+}
+
+pub static OVERRIDES: &[Override] = overrides! {
+    "http.listen", "FLUX_LISTEN", "--listen" => listen;
+    "carbon.endpoint", "FLUX_CARBON", "--carbon" => carbon;
+    "last.store", "FLUX_REDIS", "--redis" => redis;
+    "data_dir", "FLUX_DATA_DIR", "--data-dir" => data_dir;
+    "cpu.shards", "FLUX_SHARDS", "--shards" => shards;
+    // Not a flag: every user can read a command line.
+    "keys.self", "FLUX_SELF_API_KEY";
+};
 
 /// The configuration in effect. `env` looks up an environment variable.
 pub fn load(
@@ -61,10 +73,18 @@ pub fn load(
             )),
         }
     }
-    reading.environment(env);
-    for (path, flag, text) in flags.each() {
-        if let Some(text) = text {
-            reading.override_by(path, flag, &format!("{flag} "), text);
+    for known in OVERRIDES {
+        let variable = known.variable;
+        // An empty variable is one not set: that is how compose files leave one out.
+        if let Some(text) = env(variable).filter(|text| !text.is_empty()) {
+            reading.override_by(known.path, variable, &format!("{variable}="), &text);
+        }
+    }
+    for known in OVERRIDES {
+        if let Some(flag) = &known.flag
+            && let Some(text) = (flag.text)(flags)
+        {
+            reading.override_by(known.path, flag.name, &format!("{} ", flag.name), text);
         }
     }
     reading.self_file();
@@ -81,26 +101,9 @@ struct Reading {
 
 impl Reading {
     fn file(&mut self, text: &str) {
-        let (table, errors) = DeTable::parse_recoverable(text);
-        if !errors.is_empty() {
-            // What was recovered around a syntax error is a guess: nothing more is said about it.
-            for error in errors {
-                let at = error.span().map_or(0, |span| span.start);
-                self.problems.push(Problem::new(
-                    format!("line {}", line_of(text, at)),
-                    error.message().trim().replace('\n', ", "),
-                    "write it as TOML (https://toml.io)",
-                ));
-            }
-            return;
-        }
-        // The parser sorts by name; people read by line.
-        let mut entries: BTreeMap<usize, (&str, &DeValue<'_>)> = BTreeMap::new();
-        for (name, value) in table.get_ref() {
-            entries.insert(name.span().start, (name.get_ref(), value.get_ref()));
-        }
-        for (name, value) in entries.values() {
-            self.top_level(name, value, text);
+        match file::parse(text) {
+            Ok(members) => members.iter().for_each(|member| self.top_level(member)),
+            Err(problems) => return self.problems.extend(problems),
         }
         if self.config.keys.self_key.is_some() && self.config.keys.self_file.is_some() {
             self.problems.push(Problem::new(
@@ -112,31 +115,26 @@ impl Reading {
         }
     }
 
-    fn top_level(&mut self, name: &str, value: &DeValue<'_>, text: &str) {
+    fn top_level(&mut self, member: &Member) {
+        let name = member.name.as_str();
         if let Some(setting) = find("", name) {
-            return self.read(setting, &given(value, text));
+            return self.read(setting, &member.value);
         }
-        let known = CATALOG.iter().any(|s| s.section == name);
-        if NOT_YET.contains(&name) || !known {
-            return self.unknown("", name);
+        if !CATALOG.iter().any(|setting| setting.section == name) {
+            return self.unknown("", member);
         }
-        let DeValue::Table(members) = value else {
+        let Given::Table(members) = &member.value else {
             self.problems.push(Problem::new(
                 name,
-                format!(
-                    "expected a section, found {}",
-                    given(value, text).found(false)
-                ),
+                format!("expected a section, found {}", member.value.found(true)),
                 format!("write [{name}] on a line of its own, and its keys below it"),
             ));
             return;
         };
-        let mut sorted: Vec<_> = members.iter().collect();
-        sorted.sort_by_key(|(key, _)| key.span().start);
-        for (key, value) in sorted {
-            match find(name, key.get_ref()) {
-                Some(setting) => self.read(setting, &given(value.get_ref(), text)),
-                None => self.unknown(name, key.get_ref()),
+        for member in members {
+            match find(name, &member.name) {
+                Some(setting) => self.read(setting, &member.value),
+                None => self.unknown(name, member),
             }
         }
     }
@@ -163,15 +161,6 @@ impl Reading {
         }
     }
 
-    /// An empty variable is one not set: that is how compose files leave one out.
-    fn environment(&mut self, env: &dyn Fn(&str) -> Option<String>) {
-        for (path, variable) in ENVIRONMENT {
-            if let Some(text) = env(variable).filter(|text| !text.is_empty()) {
-                self.override_by(path, variable, &format!("{variable}="), &text);
-            }
-        }
-    }
-
     fn take(&mut self, setting: &Setting, given: &Given, place: &str, cure: &str) {
         let said = match (setting.read)(given, &mut self.config) {
             Ok(()) => return,
@@ -189,11 +178,20 @@ impl Reading {
         }
     }
 
-    fn unknown(&mut self, section: &str, key: &str) {
-        let path = if section.is_empty() {
-            key.to_owned()
+    fn unknown(&mut self, section: &str, member: &Member) {
+        /// Longer than any name of ours: it may be an API key that stands in the wrong place.
+        const NAME_CHARACTERS_MAX: usize = 24;
+        let key = member.name.as_str();
+        let characters = key.chars().count();
+        let name = if characters > NAME_CHARACTERS_MAX {
+            format!("({characters} characters on line {}, hidden)", member.line)
         } else {
-            format!("{section}.{key}")
+            key.to_owned()
+        };
+        let path = if section.is_empty() {
+            name
+        } else {
+            format!("{section}.{name}")
         };
         if NOT_YET.contains(&path.as_str()) {
             let what = "not in this version yet";
@@ -255,42 +253,6 @@ fn list(names: impl Iterator<Item = &'static str>) -> String {
     let mut names: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
     names.dedup();
     names.join(", ")
-}
-
-fn line_of(text: &str, at: usize) -> usize {
-    text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
-}
-
-fn given(value: &DeValue<'_>, text: &str) -> Given {
-    match value {
-        DeValue::String(string) => Given::Text(string.to_string()),
-        DeValue::Boolean(flag) => Given::Flag(*flag),
-        DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
-            Ok(number) => Given::Whole(number),
-            Err(_) => Given::Other(number.to_string()),
-        },
-        DeValue::Float(number) => Given::Other(number.to_string()),
-        DeValue::Datetime(date) => Given::Other(date.to_string()),
-        DeValue::Array(items) => Given::List(
-            items
-                .iter()
-                .map(|item| given(item.get_ref(), text))
-                .collect(),
-        ),
-        DeValue::Table(members) => Given::Table(
-            members
-                .iter()
-                .map(|(key, value)| {
-                    let line = line_of(text, key.span().start);
-                    (
-                        key.get_ref().to_string(),
-                        given(value.get_ref(), text),
-                        line,
-                    )
-                })
-                .collect(),
-        ),
-    }
 }
 
 #[cfg(test)]
@@ -357,7 +319,7 @@ mod tests {
             ("FLUX_SHARDS", "auto"),
             ("FLUX_SELF_API_KEY", KEY),
         ];
-        assert_eq!(env.len(), ENVIRONMENT.len());
+        assert_eq!(env.len(), OVERRIDES.len());
         let from_env = loaded("", &env, &Overrides::default()).unwrap();
         let flags = Overrides {
             listen: Some("127.0.0.1:5".to_owned()),

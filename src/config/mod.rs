@@ -7,6 +7,7 @@
 mod catalog;
 mod check;
 pub mod endpoint;
+mod file;
 pub mod key;
 mod load;
 mod problem;

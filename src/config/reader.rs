@@ -62,7 +62,8 @@ pub fn namespaces(given: &Given, keys: &mut Keys) -> Result<(), Wrong> {
         return Err(Wrong::Kind);
     };
     let mut wrong = Vec::new();
-    for (key, prefix, line) in members {
+    for member in members {
+        let (key, prefix, line) = (&member.name, &member.value, member.line);
         if !is_key(key) {
             wrong.push(format!(
                 "the key on line {line} has {} characters or others than letters and digits (hidden); \

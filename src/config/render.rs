@@ -4,6 +4,7 @@
 
 use super::Config;
 use super::catalog::CATALOG;
+use super::load::OVERRIDES;
 use super::setting::{Kind, Setting, Shown};
 
 const COLUMNS: usize = 100;
@@ -42,7 +43,12 @@ fn one(out: &mut String, setting: &Setting, config: &Config, defaults: &Config) 
         Kind::Other { .. } => String::new(),
         _ => format!(" Takes {}.", setting.expected()),
     };
-    comment(out, &format!("{}{takes}", setting.help));
+    let elsewhere = OVERRIDES.iter().find(|o| o.path == setting.path());
+    let elsewhere = elsewhere.map_or(String::new(), |known| match &known.flag {
+        Some(flag) => format!(" Also {} and {}.", known.variable, flag.name),
+        None => format!(" Also {}.", known.variable),
+    });
+    comment(out, &format!("{}{takes}{elsewhere}", setting.help));
     comment(out, &format!("Default {default}: {}", setting.why));
     let key = setting.key;
     out.push_str(&match (setting.show)(config) {
@@ -64,7 +70,7 @@ pub fn even_unit(bytes: u64) -> Option<String> {
     let units = [(1u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     let even = units
         .iter()
-        .find(|(unit, _)| bytes >= *unit && bytes % unit == 0);
+        .find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit));
     even.map(|(unit, name)| format!("{} {name}", bytes / unit))
 }
 

@@ -50,10 +50,17 @@ pub enum Given {
     Whole(i64),
     Flag(bool),
     List(Vec<Given>),
-    /// Each member with the line it stands on.
-    Table(Vec<(String, Given, usize)>),
+    Table(Vec<Member>),
     /// Anything no key takes (a float, a date, a number of more than 64 bits), as written.
     Other(String),
+}
+
+/// A key of a file with its value, and the line it stands on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    pub name: String,
+    pub value: Given,
+    pub line: usize,
 }
 
 /// Why a value was not taken.
