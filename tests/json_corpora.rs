@@ -211,7 +211,7 @@ fn document() -> impl Strategy<Value = serde_json::Value> {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(serde_json::Value::from),
             prop::collection::btree_map(any::<String>(), inner, 0..6)
-                .prop_map(|map| serde_json::Value::from_iter(map)),
+                .prop_map(serde_json::Value::from_iter),
         ]
     })
 }
@@ -265,7 +265,8 @@ proptest! {
             prop_assert_eq!(got.as_ref(), Ok(document));
             // With a literal only Python knows beside it, by way of the second look.
             let got = parser.read(format!("[NaN, {text}]").as_bytes(), |nodes| nodes.map(tree));
-            if !text.bytes().filter(u8::is_ascii_digit).nth(17).is_some() {
+            // Longer numbers may come back as floats.
+            if text.bytes().filter(u8::is_ascii_digit).count() < 18 {
                 let expected = serde_json::json!(["NaN", document]);
                 prop_assert_eq!(got, Ok(expected));
             }
