@@ -242,7 +242,7 @@ fn post_rows() -> Vec<Row> {
         Row("96", Post(r#"{"metric":"a.b","value":1.0,"key":"{KEY}"}{"metric":"a.b","value":1.0,"key":"{KEY}"}"#), "400", Refused(400, "invalid json data"), ""),
         Row("97", Post("\u{feff}{\"metric\":\"a.b\",\"value\":1.0,\"key\":\"{KEY}\"}"), "204", AB, ""),
         Row("97", Body(b"\xff\xfe{\0}\0"), "204", Refused(400, "no POST data received"), "UTF-16 is 400"),
-        Row("97", Body(b"{\0\"\0a\0\"\0:\01\0}\0"), "204", Refused(400, "invalid json data"), "UTF-16 is 400"),
+        Row("97", Body(b"{\x00\"\x00a\x00\"\x00:\x001\x00}\x00"), "204", Refused(400, "invalid json data"), "UTF-16 is 400"),
         Row("98", Post(r#"{"metric":"a","metric":"b","value":1.0,"key":"{KEY}"}"#), "204, b", point(&[("b", 1.0, 0)]), ""),
         Row("99", At(Method::Post, "/metric_data_post?user=a", r#"{"metric":"a.b","value":1.0,"key":"{KEY}"}"#), "204", AB, ""),
         Row("104", Post(r#"{"metric":"a.b","value":1.0,"timestamp":{N-501},"key":"{KEY}"}"#), "204", point(&[("a.b", 1.0, -501)]), ""),

@@ -11,6 +11,7 @@ pub mod explain;
 pub mod json;
 pub mod name;
 pub mod number;
+mod pairs;
 pub mod post;
 pub mod query;
 mod report;
