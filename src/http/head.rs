@@ -127,16 +127,13 @@ impl Head {
             },
             http_1_0,
             keep_alive: !seen.close && (!http_1_0 || seen.keep_alive),
-            key: match seen.key {
-                // The reference joins repeated fields with a comma, and no key has one: 401. Handing out all
-                // from the first to the last does the same (it holds a CRLF), where choosing one would let a
-                // client pass another key than the one a proxy looked at.
-                Some((first, last)) => Some(Span {
-                    start: span(first).start,
-                    end: span(last).end,
-                }),
-                None => None,
-            },
+            // The reference joins repeated fields with a comma, and no key has one: 401. Handing out all
+            // from the first to the last does the same (it holds a CRLF), where choosing one would let a
+            // client pass another key than the one a proxy looked at.
+            key: seen.key.map(|(first, last)| Span {
+                start: span(first).start,
+                end: span(last).end,
+            }),
             telegraf: seen.telegraf.map(span),
             prefix: seen.prefix.map(span),
             x_test_only: seen.x_test_only.map(span),
@@ -197,7 +194,8 @@ impl<'b> Seen<'b> {
             }
             10 if is("connection") => self.connection(value),
             14 if is("content-length") => {
-                if self.content_length.replace(length(value)?).is_some() {
+                let length = length(value)?;
+                if self.content_length.replace(length).is_some() {
                     return Err(Refusal::Malformed("repeated Content-Length"));
                 }
             }

@@ -35,7 +35,8 @@ impl Section {
         let base = self.scanned;
         for found in memchr_iter(b'\n', &window[base..]) {
             let lf = base + found;
-            if lf == self.line_start || window[lf - 1] != b'\r' {
+            // A section follows a line, so there is a byte before this one, and an LF at the front follows one.
+            if window[lf - 1] != b'\r' {
                 return Err(BARE_LF);
             }
             if lf - 1 == self.line_start {
