@@ -1,1 +1,130 @@
-//! (under construction)
+//! Admission: one byte budget for each owner shard, the only state that shards share.
+//!
+//! The shard that read a request reserves for every owner it touches, as if every point were fresh. If
+//! one refuses, it gives the rest back and the request is answered 429. It never waits while holding.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What a point costs beside its name and its header in a block: its tuple in a frame and what is
+/// remembered until the frame is delivered. Rounded up, so that the bound is a bound on memory.
+pub const POINT_COST_BYTES: usize = 48;
+
+/// The cost of a group, in the bytes that budgets count.
+pub fn cost(block_bytes: usize, points: u32) -> usize {
+    block_bytes + points as usize * POINT_COST_BYTES
+}
+
+/// A cache line of its own: an owner's traffic must not slow its neighbour's.
+#[repr(align(128))]
+#[derive(Debug, Default)]
+struct Budget {
+    reserved: AtomicUsize,
+}
+
+#[derive(Clone, Debug)]
+pub struct Budgets {
+    limit: usize,
+    owners: Arc<[Budget]>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// An owner's budget has no room now: 429.
+    Full,
+    /// No empty budget could hold it: 413.
+    TooLarge,
+}
+
+impl Budgets {
+    pub fn new(owners: usize, limit: usize) -> Self {
+        Budgets {
+            limit,
+            owners: (0..owners).map(|_| Budget::default()).collect(),
+        }
+    }
+
+    /// Reserves for all `(owner, bytes)` or for none.
+    pub fn reserve(
+        &self,
+        needs: impl Iterator<Item = (usize, usize)> + Clone,
+    ) -> Result<(), Refused> {
+        for (taken, (owner, bytes)) in needs.clone().enumerate() {
+            let before = self.owners[owner]
+                .reserved
+                .fetch_add(bytes, Ordering::Relaxed);
+            if before + bytes > self.limit {
+                self.release(owner, bytes);
+                for (owner, bytes) in needs.clone().take(taken) {
+                    self.release(owner, bytes);
+                }
+                return Err(if bytes > self.limit {
+                    Refused::TooLarge
+                } else {
+                    Refused::Full
+                });
+            }
+        }
+        Ok(())
+    }
+
+    pub fn release(&self, owner: usize, bytes: usize) {
+        let before = self.owners[owner]
+            .reserved
+            .fetch_sub(bytes, Ordering::Relaxed);
+        debug_assert!(before >= bytes, "released more than was reserved");
+    }
+
+    pub fn reserved(&self, owner: usize) -> usize {
+        self.owners[owner].reserved.load(Ordering::Relaxed)
+    }
+
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// No owner has room even for a short point: a request can be refused without a look at its body.
+    pub fn exhausted(&self) -> bool {
+        let least = crate::point::BLOCK_HEADER_BYTES + POINT_COST_BYTES + 1;
+        (0..self.owners.len()).all(|owner| self.reserved(owner) + least > self.limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_reservation_leaves_every_budget_as_it_was() {
+        let budgets = Budgets::new(3, 100);
+        budgets.reserve([(0, 60), (2, 100)].into_iter()).unwrap();
+        assert_eq!(
+            budgets.reserve([(0, 40), (1, 50), (2, 1)].into_iter()),
+            Err(Refused::Full)
+        );
+        assert_eq!(
+            [
+                budgets.reserved(0),
+                budgets.reserved(1),
+                budgets.reserved(2)
+            ],
+            [60, 0, 100]
+        );
+        assert_eq!(
+            budgets.reserve([(1, 101)].into_iter()),
+            Err(Refused::TooLarge)
+        );
+        assert_eq!(budgets.reserved(1), 0);
+    }
+
+    #[test]
+    fn budgets_are_exhausted_only_when_no_owner_has_room() {
+        let budgets = Budgets::new(2, 1000);
+        budgets.reserve([(0, 1000)].into_iter()).unwrap();
+        assert!(!budgets.exhausted());
+        budgets.reserve([(1, 950)].into_iter()).unwrap();
+        assert!(budgets.exhausted());
+        budgets.release(1, 950);
+        assert!(!budgets.exhausted());
+    }
+}

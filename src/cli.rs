@@ -1,1 +1,263 @@
-//! (under construction)
+//! The commands. An edge: it reads the environment and files, and prints.
+
+pub mod start;
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Config, Overrides, Problems};
+use crate::preflight::{self, Refusal};
+use crate::runtime;
+
+/// sysexits.h: a command line that is not understood, and a configuration that is not.
+pub const EX_USAGE: u8 = 64;
+pub const EX_CONFIG: u8 = 78;
+/// Everything else.
+pub const EX_FAILURE: u8 = 1;
+
+/// Metrics over HTTP into Graphite: a drop-in replacement for Skyline Flux.
+///
+/// Without a command it runs the service.
+#[derive(Debug, Parser)]
+#[command(name = "flux", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Run,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The service (the default)
+    Run(Run),
+    /// List every problem of a configuration; exit 0, or 78
+    Check(ConfigFile),
+    /// Print the configuration in effect as commented TOML, secrets hidden
+    Config(ConfigFile),
+    /// Print one verdict per point of a request body, or of carbon lines
+    Explain(Explain),
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Where metrics come in: 127.0.0.1:8000 or unix:/path, several with commas
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Graphite's carbon, host:2004
+    #[arg(long, value_name = "ADDR")]
+    carbon: Option<String>,
+    /// The last store: redis://host:6379/0, redis+unix:///path or embedded
+    #[arg(long, value_name = "URL")]
+    redis: Option<String>,
+    /// The directory for the key, the embedded store and points.carbon
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// How many shards serve: a number or auto
+    #[arg(long, value_name = "N")]
+    shards: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration, a TOML file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Explain {
+    /// What to read; standard input if left out
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Usage(clap::Error),
+    #[error(transparent)]
+    Config(#[from] Problems),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Run(#[from] runtime::Error),
+    #[error("{what}: {why}; {cure}")]
+    Io {
+        what: String,
+        why: io::Error,
+        cure: &'static str,
+    },
+    #[error("explain: {0}")]
+    Explain(String),
+}
+
+impl Error {
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            // Asking for the help or the version is none.
+            Error::Usage(error) if error.exit_code() == 0 => 0,
+            Error::Usage(_) => EX_USAGE,
+            Error::Config(_) => EX_CONFIG,
+            _ => EX_FAILURE,
+        }
+    }
+
+    /// One line on standard error with the causes; of a configuration, one for each problem.
+    pub fn report(&self) {
+        if let Error::Usage(error) = self {
+            // Where standard error is closed there is nobody to tell.
+            let _ = error.print();
+            return;
+        }
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        for line in text.lines() {
+            let _ = writeln!(io::stderr(), "flux: {line}");
+        }
+    }
+}
+
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
+    let cli = Cli::try_parse_from(arguments).map_err(Error::Usage)?;
+    match cli.command.unwrap_or(Command::Run(cli.run)) {
+        Command::Run(run) => serve(run),
+        Command::Check(file) => check(file.config.as_deref()),
+        Command::Config(file) => print(&config::render(&load(file.config.as_deref())?)),
+        Command::Explain(explain) => explain_points(explain),
+    }
+}
+
+fn serve(run: Run) -> Result<(), Error> {
+    let flags = Overrides {
+        listen: run.listen,
+        carbon: run.carbon,
+        redis: run.redis,
+        data_dir: run.data_dir,
+        shards: run.shards,
+    };
+    let mut config = config::load(run.file.config.as_deref(), &environment, &flags)?;
+    let mut ready = preflight::check(&config)?;
+    let own_key = ready.own_key.take();
+    let key_made = own_key.as_ref().is_some_and(|own| own.made);
+    if let Some(own) = own_key {
+        config.keys.self_key = Some(own.key);
+    }
+    let paragraph = start::paragraph(&config, &ready.placement, &ready.kernel, key_made);
+    runtime::run(&config, &ready, || {
+        let _ = io::stderr().write_all(paragraph.as_bytes());
+    })?;
+    Ok(())
+}
+
+fn check(file: Option<&Path>) -> Result<(), Error> {
+    load(file)?;
+    let what = match file {
+        Some(file) => file.display().to_string(),
+        None => "the defaults and the environment".to_owned(),
+    };
+    print(&format!("{what}: no problems\n"))
+}
+
+fn explain_points(explain: Explain) -> Result<(), Error> {
+    let config = load(explain.config.config.as_deref())?;
+    let named = explain
+        .file
+        .as_deref()
+        .filter(|file| *file != Path::new("-"));
+    let unreadable = |why| Error::Io {
+        what: named.map_or("standard input".to_owned(), |f| f.display().to_string()),
+        why,
+        cure: "name a readable file, or give the body on standard input",
+    };
+    let mut input = Vec::new();
+    // What the service would refuse for its size is not read either.
+    let limit = config.http.body_bytes_max as u64 + 1;
+    match named {
+        Some(file) => std::fs::File::open(file).and_then(|f| f.take(limit).read_to_end(&mut input)),
+        None => io::stdin().take(limit).read_to_end(&mut input),
+    }
+    .map_err(unreadable)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    // Past 2106 the whole program needs wider timestamps.
+    let now = now.map_or(0, |since| since.as_secs() as u32);
+    print(&verdicts(&config, &input, now).map_err(Error::Explain)?)
+}
+
+/// One line per point of a request body, or of carbon lines. Joined to the API's explanation there.
+fn verdicts(config: &Config, input: &[u8], now: u32) -> Result<String, String> {
+    let _ = (config, input, now);
+    Err("not in this version yet".to_owned())
+}
+
+fn load(file: Option<&Path>) -> Result<Config, Problems> {
+    config::load(file, &environment, &Overrides::default())
+}
+
+fn environment(name: &str) -> Option<String> {
+    // What is not UTF-8 is refused by its key or leads nowhere, but is not passed over in silence.
+    std::env::var_os(name).map(|text| text.to_string_lossy().into_owned())
+}
+
+fn print(text: &str) -> Result<(), Error> {
+    match io::stdout().write_all(text.as_bytes()) {
+        // `flux config | head` has seen enough.
+        Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|why| Error::Io {
+            what: "standard output".to_owned(),
+            why,
+            cure: "give it somewhere to write",
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_is_the_default_and_takes_the_same_flags() {
+        for words in [
+            &["flux", "--shards", "2"][..],
+            &["flux", "run", "--shards", "2"],
+        ] {
+            let cli = Cli::try_parse_from(words).unwrap();
+            let Command::Run(run) = cli.command.unwrap_or(Command::Run(cli.run)) else {
+                panic!("{words:?} is not run");
+            };
+            assert_eq!(run.shards.as_deref(), Some("2"));
+        }
+    }
+
+    #[test]
+    fn help_ends_well_and_a_wrong_word_does_not() {
+        let code = |words: &[&str]| {
+            let words = words.iter().map(OsString::from);
+            run(words).unwrap_err().exit_code()
+        };
+        assert_eq!(code(&["flux", "--version"]), 0);
+        assert_eq!(code(&["flux", "--frobnicate"]), EX_USAGE);
+        assert_eq!(
+            code(&["flux", "check", "--config", "/nonexistent"]),
+            EX_CONFIG
+        );
+        assert_eq!(code(&["flux", "explain", "/nonexistent"]), EX_FAILURE);
+    }
+}

@@ -22,14 +22,17 @@
 //! | [`config`] | typed sections with defaults; every problem found at once |
 //! | [`http`] | bytes ⇄ messages; knows no metrics |
 //! | [`api`] | messages → points and a verdict; *the 429 and every other status are decided in* [`api::verdict`] |
-//! | [`carbon`] | *a frame is cut in* [`carbon::frame`]; what is in flight and delivered in `carbon::outbound` |
+//! | [`budget`] | admission, the one thing shards share |
 //! | [`last`] | the last store: *a mark is written in* `last::writer`; Redis and embedded |
-//! | [`router`], [`budget`] | the owner shard of a name; admission, the one thing shards share |
-//! | [`dedup`] | fresh, duplicate or unknown; the bounded table |
+//! | [`carbon`] | *a frame is cut in* [`carbon::frame`]; what is in flight and delivered in `carbon::outbound` |
+//! | [`outputs`] | beside carbon: the points file |
 //! | [`request`] | a request under way: which owners have answered, whose turn it is |
+//! | [`router`] | the owner shard of a name; groups a request's points by owner |
+//! | [`dedup`] | fresh, duplicate or unknown; the bounded table |
 //! | [`pipeline`] | composes the pure stages for one shard |
+//! | [`preflight`] | what must be true before a start |
 //! | [`runtime`] | the only importer of glommio |
-//! | [`preflight`], [`cli`] | what must be true before a start; the commands |
+//! | [`cli`] | the commands |
 
 pub mod api;
 pub mod budget;

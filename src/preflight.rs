@@ -1,1 +1,145 @@
-//! (under construction)
+//! What must be true before a start. An edge: it asks the kernel, the network and the disk.
+//!
+//! Each refusal is one line that names the cause and the cure. A refused start leaves nothing
+//! behind: what only looks comes first, and what is made after that is removed again.
+
+mod data_dir;
+mod kernel;
+mod limits;
+mod listeners;
+mod placement;
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::config::Config;
+use crate::config::key::{self, KeyError, OwnKey};
+
+pub use data_dir::DataLock;
+pub use placement::{Placement, plan};
+
+/// What the checks found, and hold: the start goes on with this.
+pub struct Ready {
+    pub placement: Placement,
+    /// The data directory is ours for as long as this lives.
+    pub lock: DataLock,
+    /// The key of `DATA/key`; `None` when one is configured.
+    pub own_key: Option<OwnKey>,
+    /// The kernel's release, for the start paragraph.
+    pub kernel: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("kernel: {release} is too old; run Linux 5.8 or newer")]
+    Kernel { release: String },
+    #[error(
+        "io_uring: switched off by the sysctl kernel.io_uring_disabled = {value}; \
+         run: sysctl -w kernel.io_uring_disabled=0"
+    )]
+    IoUringSysctl { value: String },
+    #[error(
+        "io_uring: refused by a seccomp profile ({errno}), as Docker's default one does; allow \
+         io_uring_setup, io_uring_enter and io_uring_register in it, or run with \
+         --security-opt seccomp=unconfined"
+    )]
+    IoUringSeccomp { errno: &'static str },
+    #[error("io_uring: this kernel was built without it; run one built with CONFIG_IO_URING=y")]
+    IoUringMissing,
+    #[error(
+        "io_uring: not enough locked memory for a ring (ENOMEM); \
+         raise it: LimitMEMLOCK=infinity (systemd), --ulimit memlock=-1 (Docker) or ulimit -l"
+    )]
+    IoUringMemory,
+    #[error("io_uring: a ring cannot be set up ({0}); run a kernel and a container that allow it")]
+    IoUring(io::Error),
+    #[error(
+        "memlock: {limit_bytes} bytes may be locked and {needed_bytes} are needed; \
+         raise it: LimitMEMLOCK=infinity (systemd), --ulimit memlock=-1 (Docker) or ulimit -l"
+    )]
+    MemLock { limit_bytes: u64, needed_bytes: u64 },
+    #[error(
+        "nofile: {limit} files may be open and http.connections_max = {connections_max} needs \
+         {needed}; raise it: LimitNOFILE={needed} (systemd), --ulimit nofile={needed} (Docker) or \
+         ulimit -n, or {lower}"
+    )]
+    NoFile {
+        limit: u64,
+        needed: u64,
+        connections_max: u32,
+        /// What could be lowered instead, and to what.
+        lower: String,
+    },
+    #[error(
+        "cpu: cpu.populate_core = {cpu} is not one of this process's CPUs ({ours}); name one of them, or \"auto\""
+    )]
+    Cpu { cpu: u32, ours: String },
+    #[error("cpu: the CPUs of this process cannot be listed ({0}); allow sched_getaffinity")]
+    Affinity(io::Error),
+    #[error(
+        "{key}: {address} is taken; stop what listens there (ss -ltnp shows it), or write another address"
+    )]
+    PortTaken { key: &'static str, address: String },
+    #[error(
+        "{key}: {address} is not an address of this host; write one of its own (ip address shows them)"
+    )]
+    NotOurAddress { key: &'static str, address: String },
+    #[error(
+        "{key}: {address} needs a privilege; write a port from 1024 up, or grant CAP_NET_BIND_SERVICE"
+    )]
+    PortPrivileged { key: &'static str, address: String },
+    #[error("{key}: {address} cannot be listened on ({why}); write another address")]
+    Listen {
+        key: &'static str,
+        address: String,
+        why: io::Error,
+    },
+    #[error("http.listen: another process answers on {0}; stop it, or write another path")]
+    SocketTaken(PathBuf),
+    #[error("http.listen: {0} is there and is not a socket; remove it, or write another path")]
+    NotASocket(PathBuf),
+    #[error(
+        "data_dir: {path} cannot be used ({why}); make it writable for this user, or name another with --data-dir"
+    )]
+    DataDir { path: PathBuf, why: io::Error },
+    #[error(
+        "data_dir: another instance{holder} uses {path}; stop it, or name another directory with --data-dir"
+    )]
+    AnotherInstance { path: PathBuf, holder: String },
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+pub fn check(config: &Config) -> Result<Ready, Refusal> {
+    let kernel = kernel::release()?;
+    kernel::io_uring()?;
+    let ours = placement::ours()?;
+    let placement = placement::plan_checked(&config.cpu, &ours)?;
+    let executors = placement.shards.len() + usize::from(!placement.populate_shared);
+    limits::memlock(&kernel, executors)?;
+    limits::nofile(config, executors)?;
+    let stale = listeners::probe(config)?;
+
+    let mut made = data_dir::Made::default();
+    let lock = data_dir::lock(&config.data_dir, &mut made)?;
+    // Declared after the lock, so that what was made is removed while it is still held.
+    let mut made = made;
+    let own_key = match &config.keys.self_key {
+        Some(_) => None,
+        None => {
+            let own = key::read_or_make(&config.data_dir)?;
+            if own.made {
+                made.file(config.data_dir.join("key"));
+            }
+            Some(own)
+        }
+    };
+    listeners::remove(&stale)?;
+    made.keep();
+    Ok(Ready {
+        placement,
+        lock,
+        own_key,
+        kernel: kernel.text,
+    })
+}

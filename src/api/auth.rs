@@ -1,5 +1,148 @@
 //! API keys, compared in constant time, and the namespace each one writes under.
 
-/// The configured keys.
-#[derive(Debug)]
-pub struct Keys {}
+use std::collections::BTreeMap;
+use std::fmt;
+
+use subtle::{Choice, ConstantTimeEq};
+
+/// The configured keys. The self key writes without a prefix, even when it is also listed with one.
+pub struct Keys {
+    entries: Vec<Entry>,
+    namespaces: Vec<String>,
+}
+
+struct Entry {
+    key: String,
+    grant: Option<u16>,
+    /// With its closing dot; empty for none.
+    prefix: String,
+}
+
+/// What a valid key allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant<'k> {
+    /// Index into [`Keys::namespaces`]; `None` for a key without a prefix.
+    pub namespace: Option<u16>,
+    /// What every name of the request starts with: empty, or the namespace and a dot.
+    pub prefix: &'k str,
+}
+
+impl Keys {
+    /// An empty key is left out: nothing sent may match it.
+    pub fn new(self_key: &str, namespaces: &BTreeMap<String, String>) -> Keys {
+        let mut names: Vec<String> = namespaces
+            .iter()
+            .filter(|(key, prefix)| !prefix.is_empty() && key.as_str() != self_key)
+            .map(|(_, prefix)| prefix.clone())
+            .collect();
+        names.sort();
+        names.dedup();
+        let own = (!self_key.is_empty()).then(|| Entry::new(self_key, "", &names));
+        let others = namespaces
+            .iter()
+            .filter(|(key, _)| !key.is_empty() && key.as_str() != self_key)
+            .map(|(key, prefix)| Entry::new(key, prefix, &names));
+        Keys {
+            entries: own.into_iter().chain(others).collect(),
+            namespaces: names,
+        }
+    }
+
+    /// The distinct prefixes, in the order [`Grant::namespace`] counts them.
+    pub fn namespaces(&self) -> &[String] {
+        &self.namespaces
+    }
+
+    /// Looks at every configured key whatever matched before: how long it takes says nothing about
+    /// which one, or how much of it, was right.
+    pub fn check(&self, sent: &[u8]) -> Option<Grant<'_>> {
+        let mut found = None;
+        for entry in &self.entries {
+            let same: Choice = entry.key.as_bytes().ct_eq(sent);
+            if bool::from(same) {
+                found = Some(entry);
+            }
+        }
+        found.map(|entry| Grant {
+            namespace: entry.grant,
+            prefix: &entry.prefix,
+        })
+    }
+
+    /// Whether a configured key stands somewhere in text that is about to be echoed.
+    pub fn occur_in(&self, text: &str) -> bool {
+        self.entries.iter().any(|entry| text.contains(&entry.key))
+    }
+}
+
+impl Entry {
+    fn new(key: &str, namespace: &str, names: &[String]) -> Entry {
+        let index = names.iter().position(|name| name == namespace);
+        Entry {
+            key: key.to_owned(),
+            grant: index.and_then(|index| u16::try_from(index).ok()),
+            prefix: match namespace {
+                "" => String::new(),
+                name => format!("{name}."),
+            },
+        }
+    }
+}
+
+/// Keys never reach a log, not even through `{:?}`.
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keys({}, hidden)", self.entries.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SELF: &str = "0123456789abcdef0123456789abcdef";
+
+    fn keys() -> Keys {
+        let map = [
+            ("k1", "warehouse-1"),
+            ("k2", "a"),
+            ("k3", "warehouse-1"),
+            ("k4", ""),
+            ("", "open"),
+            (SELF, "never"),
+        ];
+        let map = map.map(|(key, prefix)| (key.to_owned(), prefix.to_owned()));
+        Keys::new(SELF, &map.into_iter().collect())
+    }
+
+    #[test]
+    fn a_key_gives_its_namespace_and_several_keys_may_share_one() {
+        let keys = keys();
+        assert_eq!(keys.namespaces(), ["a", "open", "warehouse-1"]);
+        for key in ["k1", "k3"] {
+            let grant = keys.check(key.as_bytes()).unwrap();
+            assert_eq!((grant.namespace, grant.prefix), (Some(2), "warehouse-1."));
+        }
+        assert_eq!(keys.check(b"k2").unwrap().namespace, Some(0));
+    }
+
+    #[test]
+    fn the_self_key_and_a_key_without_a_prefix_write_as_they_are() {
+        let plain = Some(Grant {
+            namespace: None,
+            prefix: "",
+        });
+        assert_eq!(keys().check(SELF.as_bytes()), plain);
+        assert_eq!(keys().check(b"k4"), plain);
+    }
+
+    #[test]
+    fn anything_else_is_no_key_and_no_key_shows_in_debug_output() {
+        let keys = keys();
+        for sent in ["", "k", "k11", "K1", "0123456789abcdef0123456789abcdeF"] {
+            assert_eq!(keys.check(sent.as_bytes()), None, "{sent}");
+        }
+        assert!(!format!("{keys:?}").contains("k1"));
+        assert!(keys.occur_in(&format!("x{SELF}y")) && !keys.occur_in("a.b"));
+    }
+}

@@ -1,25 +1,44 @@
-//! Messages → points and a verdict. Pure.
+//! Messages → points and a verdict. Pure: a message and the time in; points into a sink, and what to
+//! answer, out. May assume that the message is whole and its framing sound.
+//!
+//! `route` finds the endpoint; [`query`] (GET) and [`post`] read one request each, by way of [`json`];
+//! [`validate`], [`name`] and [`number`] are the rules of one item; [`verdict`] is the one table of
+//! statuses and messages.
 
 pub mod auth;
+pub mod document;
+pub mod explain;
 pub mod json;
+pub mod name;
 pub mod number;
+mod pairs;
+pub mod post;
 pub mod query;
+mod report;
 pub mod route;
+mod second_look;
+pub mod take;
 pub mod validate;
 pub mod verdict;
 
-use crate::http::{Message, response::Answer};
+use crate::http::{Message, Method, response::Answer};
 use crate::point::PointSink;
+
+use route::Endpoint;
+use verdict::Problem;
 
 /// What the points of one request came to before their owners decide about them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Items parsed, whatever became of them.
+    /// Items parsed, whatever became of them; none for a request that carries no points to keep (a
+    /// probe, a test).
     pub received: u32,
     /// Not finite: accepted from the client's point of view, counted, not pushed.
     pub discarded_not_finite: u32,
-    /// Index into the configured namespaces; `None` for the self key and for no key.
+    /// Index into [`auth::Keys::namespaces`]; `None` for a key without a prefix and for no key.
     pub namespace: Option<u16>,
+    /// Why the items were rejected, all of them; `None` when they were not.
+    pub problem: Option<Problem>,
 }
 
 /// What the request asks the shard to do.
@@ -52,7 +71,13 @@ pub struct PointLimits {
 
 /// Buffers kept between requests, so that the steady state allocates nothing.
 #[derive(Default)]
-pub struct Scratch {}
+pub struct Scratch {
+    parser: json::Parser,
+    /// A name that had to be rewritten.
+    name: String,
+    /// Query parameters, percent-decoded.
+    decoded: query::Decoded,
+}
 
 impl Api {
     /// Decides one message at `now` (Unix seconds).
@@ -63,10 +88,27 @@ impl Api {
         scratch: &mut Scratch,
         sink: &mut impl PointSink,
     ) -> Decision {
-        let _ = (message, now, scratch, sink);
-        Decision::Answer {
-            answer: verdict::accepted(),
-            tally: Tally::default(),
+        let mut decision = match route::route(message.path, message.method) {
+            Ok(Endpoint::MetricData) => query::decide(self, message, now, scratch, sink),
+            Ok(Endpoint::MetricDataPost) => post::decide(self, message, now, scratch, sink),
+            // Where populate starts, once it is there.
+            Ok(Endpoint::PopulateMetric) => {
+                verdict::refuse(Problem::PopulateUnavailable, "").into()
+            }
+            Err(answer) => answer.into(),
+        };
+        // The answer to a HEAD ends with its head: a body would be read as the next answer.
+        if let (Method::Head, Decision::Answer { answer, .. }) = (message.method, &mut decision) {
+            answer.body = (&[][..]).into();
         }
+        decision
+    }
+}
+
+/// An answer to a request without points.
+impl From<Answer> for Decision {
+    fn from(answer: Answer) -> Decision {
+        let tally = Tally::default();
+        Decision::Answer { answer, tally }
     }
 }

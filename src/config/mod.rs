@@ -1,8 +1,25 @@
-//! Typed sections with their defaults. A file is read by [`load`](crate::config), which finds every
-//! problem at once; what is here is already valid.
+//! Typed sections with their defaults. A file is read by [`load`], which finds every problem at once;
+//! what is here is already valid.
 //!
-//! Names carry their unit last. Every field is documented where `flux config` prints it.
+//! Names carry their unit last. Every field is documented in [`catalog`], from where `flux config`
+//! prints it.
 
+mod catalog;
+mod check;
+pub mod endpoint;
+mod file;
+pub mod key;
+mod load;
+mod problem;
+mod reader;
+mod render;
+mod setting;
+
+pub use load::{Overrides, load};
+pub use problem::{Problem, Problems};
+pub use render::{even_unit, render};
+
+pub use crate::telemetry::log::{Format as LogFormat, Level};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -165,20 +182,6 @@ pub struct Admin {
 pub struct Log {
     pub level: Level,
     pub format: LogFormat,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    Error,
-    Warn,
-    Info,
-    Debug,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    Text,
-    Json,
 }
 
 impl Default for Config {

@@ -1,3 +1,435 @@
-//! Fresh, duplicate or unknown: the owner's decision about one point, and the bounded table behind it.
+//! Fresh, duplicate or unknown: the owner's decision about each point, in wire order.
+//!
+//! Every metric has one owner shard, and only there is it known what was accepted last; so a decision
+//! is exact without a lock. A metric the table does not know is looked up in the last store first; its
+//! points queue behind the look-up, those of other metrics go on.
 
+pub mod lookup;
+mod segment;
 pub mod table;
+
+use crate::budget;
+use crate::carbon::outbound::Accepted;
+use crate::point::{BLOCK_HEADER_BYTES, NameHash, Point};
+use crate::router::Group;
+use lookup::Lookups;
+use std::collections::HashMap;
+use table::{Evicted, Table};
+
+/// Names under it are de-duplicated even with `last.check = false`: Vista repeats itself by design.
+const ALWAYS_CHECKED: &str = "vista.";
+
+/// Decisions, for the counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Decided {
+    pub accepted: u64,
+    /// Of those: without knowing what the last store holds.
+    pub unchecked: u64,
+    pub same: u64,
+    pub older: u64,
+}
+
+/// Where accepted points go (the owner's outbound).
+pub trait Accept {
+    fn accept(&mut self, hash: NameHash, point: Point<'_>, accepted: Accepted);
+}
+
+/// A group some of whose points wait for a look-up.
+#[derive(Debug)]
+struct Open {
+    group: Group,
+    waiting: u32,
+}
+
+/// A point under look-up: where it stands in which group.
+#[derive(Clone, Copy, Debug)]
+struct Parked {
+    open: usize,
+    offset: usize,
+    namespace: Option<u16>,
+}
+
+pub struct Owner {
+    table: Table,
+    check: bool,
+    /// While the store counts as down nothing waits for it.
+    store_up: bool,
+    open: Vec<Option<Open>>,
+    free: Vec<usize>,
+    parked: HashMap<NameHash, Vec<Parked>>,
+    pub lookups: Lookups,
+    /// By namespace index; the last one counts points without a namespace.
+    decided: Vec<Decided>,
+    /// Budget bytes of points that turned out to be duplicates, since the last look.
+    released: usize,
+    pub evicted: u64,
+    /// The one place where the bound beats exactness (interface section 4).
+    pub evicted_unsaved: u64,
+}
+
+enum Fate {
+    Accept(Accepted),
+    Duplicate { same: bool },
+    Unknown,
+}
+
+impl Owner {
+    pub fn new(entries_max: usize, check: bool, namespaces: usize, lookups: Lookups) -> Self {
+        Owner {
+            table: Table::new(entries_max),
+            check,
+            store_up: true,
+            open: Vec::new(),
+            free: Vec::new(),
+            parked: HashMap::new(),
+            lookups,
+            decided: vec![Decided::default(); namespaces + 1],
+            released: 0,
+            evicted: 0,
+            evicted_unsaved: 0,
+        }
+    }
+
+    /// Decides a group's points in order. Gives the group back when every point is decided, and keeps
+    /// it while one waits for the store.
+    pub fn decide(&mut self, group: Group, accept: &mut impl Accept, now_ms: u64) -> Option<Group> {
+        let place = self.free.pop().unwrap_or(self.open.len());
+        let mut waiting = 0;
+        let mut offset = 0;
+        for part in &group.parts {
+            for _ in 0..part.points {
+                let (hash, point, next) = group.block.at(offset);
+                match self.fate(hash, point) {
+                    Fate::Unknown => {
+                        let parked = self.parked.entry(hash).or_default();
+                        if parked.is_empty() {
+                            self.lookups.want(hash, point.name, now_ms);
+                        }
+                        parked.push(Parked {
+                            open: place,
+                            offset,
+                            namespace: part.namespace,
+                        });
+                        waiting += 1;
+                    }
+                    fate => self.carry_out(fate, hash, point, part.namespace, accept),
+                }
+                offset = next;
+            }
+        }
+        if waiting == 0 {
+            self.free.push(place);
+            if place == self.open.len() {
+                self.open.push(None);
+            }
+            return Some(group);
+        }
+        let open = Some(Open { group, waiting });
+        if place == self.open.len() {
+            self.open.push(open);
+        } else {
+            self.open[place] = open;
+        }
+        None
+    }
+
+    fn fate(&mut self, hash: NameHash, point: Point<'_>) -> Fate {
+        if point.fill || !(self.check || point.name.starts_with(ALWAYS_CHECKED)) {
+            return Fate::Accept(Accepted::Unmarked);
+        }
+        if !self.parked.is_empty() && self.parked.contains_key(&hash) {
+            return Fate::Unknown;
+        }
+        match self.table.get(hash) {
+            Some(entry) if point.timestamp <= entry.timestamp => Fate::Duplicate {
+                same: point.timestamp == entry.timestamp,
+            },
+            Some(entry) if entry.unchecked => Fate::Accept(Accepted::Unchecked),
+            Some(_) => Fate::Accept(Accepted::Live),
+            None if self.store_up => Fate::Unknown,
+            None => Fate::Accept(Accepted::Unchecked),
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        fate: Fate,
+        hash: NameHash,
+        point: Point<'_>,
+        namespace: Option<u16>,
+        accept: &mut impl Accept,
+    ) {
+        let last = self.decided.len() - 1;
+        let counts = &mut self.decided[namespace.map_or(last, usize::from)];
+        match fate {
+            Fate::Accept(accepted) => {
+                counts.accepted += 1;
+                counts.unchecked += u64::from(accepted == Accepted::Unchecked);
+                if accepted != Accepted::Unmarked {
+                    let unchecked = accepted == Accepted::Unchecked;
+                    let evicted = self.table.set(hash, point.timestamp, true, unchecked);
+                    self.note(evicted);
+                }
+                accept.accept(hash, point, accepted);
+            }
+            Fate::Duplicate { same } => {
+                counts.same += u64::from(same);
+                counts.older += u64::from(!same);
+                self.released += budget::cost(BLOCK_HEADER_BYTES + point.name.len(), 1);
+            }
+            Fate::Unknown => unreachable!("an unknown point is parked by the caller"),
+        }
+    }
+
+    fn note(&mut self, evicted: Evicted) {
+        match evicted {
+            Evicted::None => {}
+            Evicted::Saved => self.evicted += 1,
+            Evicted::Unsaved => {
+                self.evicted += 1;
+                self.evicted_unsaved += 1;
+            }
+        }
+    }
+
+    /// The store has answered a batch: `marks` are the timestamps found, in the order of its names.
+    /// Groups that became whole are handed to `done`.
+    pub fn found(
+        &mut self,
+        id: u64,
+        marks: impl Iterator<Item = Option<u32>>,
+        accept: &mut impl Accept,
+        mut done: impl FnMut(Group),
+    ) {
+        for (hash, mark) in self.lookups.answered(id).into_iter().flatten().zip(marks) {
+            if let Some(timestamp) = mark {
+                self.raise(hash, timestamp);
+            }
+            self.resolve(hash, Accepted::Live, accept, &mut done);
+        }
+    }
+
+    /// The store did not answer in time: what waits is decided without it, and nothing waits again
+    /// until [`Owner::store_answers`].
+    pub fn store_silent(&mut self, accept: &mut impl Accept, mut done: impl FnMut(Group)) {
+        self.store_up = false;
+        self.lookups.give_up();
+        let hashes: Vec<NameHash> = self.parked.keys().copied().collect();
+        for hash in hashes {
+            self.resolve(hash, Accepted::Unchecked, accept, &mut done);
+        }
+    }
+
+    pub fn store_answers(&mut self) {
+        self.store_up = true;
+    }
+
+    pub fn store_is_up(&self) -> bool {
+        self.store_up
+    }
+
+    /// Decides what was parked behind a look-up, in order. `first` is how a metric without a mark is accepted.
+    fn resolve(
+        &mut self,
+        hash: NameHash,
+        first: Accepted,
+        accept: &mut impl Accept,
+        done: &mut impl FnMut(Group),
+    ) {
+        for parked in self.parked.remove(&hash).unwrap_or_default() {
+            let mut open = self.open[parked.open]
+                .take()
+                .expect("a group with parked points is open");
+            let (hash, point, _) = open.group.block.at(parked.offset);
+            let fate = match self.fate(hash, point) {
+                Fate::Unknown => Fate::Accept(first),
+                fate => fate,
+            };
+            self.carry_out(fate, hash, point, parked.namespace, accept);
+            open.waiting -= 1;
+            if open.waiting == 0 {
+                self.free.push(parked.open);
+                done(open.group);
+            } else {
+                self.open[parked.open] = Some(open);
+            }
+        }
+    }
+
+    /// A mark was stored: the table's entry may be evicted like any other.
+    pub fn saved(&mut self, hash: NameHash, timestamp: u32) {
+        self.table.saved(hash, timestamp);
+    }
+
+    /// The store turned out to hold a newer mark than was accepted without asking.
+    pub fn raise(&mut self, hash: NameHash, timestamp: u32) {
+        let evicted = self.table.raise(hash, timestamp);
+        self.note(evicted);
+    }
+
+    /// Budget bytes of duplicates since the last call.
+    pub fn take_released(&mut self) -> usize {
+        std::mem::take(&mut self.released)
+    }
+
+    pub fn decided(&self) -> &[Decided] {
+        &self.decided
+    }
+
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Metrics whose points wait for the store.
+    pub fn parked_metrics(&self) -> usize {
+        self.parked.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::point::PointSink;
+    use crate::request::ReadId;
+    use crate::router::{Gathered, NameHasher};
+
+    #[derive(Default)]
+    struct Sent(Vec<(String, u32, Accepted)>);
+
+    impl Accept for Sent {
+        fn accept(&mut self, _: NameHash, point: Point<'_>, accepted: Accepted) {
+            self.0
+                .push((point.name.to_owned(), point.timestamp, accepted));
+        }
+    }
+
+    fn owner(check: bool) -> Owner {
+        Owner::new(1000, check, 0, Lookups::new(50))
+    }
+
+    fn group(points: &[(&str, u32, bool)]) -> Group {
+        let mut gathered = Gathered::new(NameHasher::new([3; 16]), 0, 1);
+        gathered.begin();
+        for &(name, timestamp, fill) in points {
+            gathered.push(Point {
+                name,
+                timestamp,
+                value: 1.0,
+                fill,
+            });
+        }
+        gathered.commit(0, None);
+        gathered.take(0, ReadId::default()).unwrap()
+    }
+
+    /// Answers every look-up with these marks.
+    fn answer(owner: &mut Owner, sent: &mut Sent, mark: impl Fn(&str) -> Option<u32>) -> usize {
+        let mut done = 0;
+        while let Some((id, names)) = owner.lookups.take() {
+            let marks: Vec<_> = names.iter().map(|name| mark(name)).collect();
+            owner.found(id, marks.into_iter(), sent, |_| done += 1);
+        }
+        done
+    }
+
+    fn stamps(sent: &Sent) -> Vec<(&str, u32)> {
+        sent.0.iter().map(|(n, t, _)| (n.as_str(), *t)).collect()
+    }
+
+    #[test]
+    fn a_point_at_or_below_the_last_accepted_one_is_a_duplicate() {
+        let (mut owner, mut sent) = (owner(true), Sent::default());
+        assert!(
+            owner
+                .decide(group(&[("a", 5, false)]), &mut sent, 0)
+                .is_none()
+        );
+        assert_eq!(answer(&mut owner, &mut sent, |_| None), 1);
+        let more = [
+            ("a", 5, false),
+            ("a", 4, false),
+            ("a", 6, false),
+            ("a", 6, false),
+        ];
+        assert!(owner.decide(group(&more), &mut sent, 0).is_some());
+        assert_eq!(stamps(&sent), [("a", 5), ("a", 6)]);
+        let counts = owner.decided()[0];
+        assert_eq!((counts.accepted, counts.same, counts.older), (2, 2, 1));
+        assert_eq!(
+            owner.take_released(),
+            3 * budget::cost(BLOCK_HEADER_BYTES + 1, 1)
+        );
+    }
+
+    #[test]
+    fn points_of_a_metric_under_look_up_queue_behind_it_and_others_go_on() {
+        let (mut owner, mut sent) = (owner(true), Sent::default());
+        owner.decide(group(&[("known", 1, false)]), &mut sent, 0);
+        answer(&mut owner, &mut sent, |_| None);
+        assert!(
+            owner
+                .decide(
+                    group(&[("new", 10, false), ("known", 2, false)]),
+                    &mut sent,
+                    0
+                )
+                .is_none()
+        );
+        assert!(
+            owner
+                .decide(
+                    group(&[("new", 12, false), ("new", 11, false)]),
+                    &mut sent,
+                    0
+                )
+                .is_none()
+        );
+        assert_eq!(stamps(&sent), [("known", 1), ("known", 2)]);
+        assert_eq!(owner.parked_metrics(), 1, "asked once");
+        assert_eq!(answer(&mut owner, &mut sent, |_| Some(10)), 2);
+        assert_eq!(stamps(&sent)[2..], [("new", 12)]);
+        assert_eq!(owner.decided()[0].same, 1);
+        assert_eq!(owner.decided()[0].older, 1);
+        assert_eq!(sent.0[2].2, Accepted::Live);
+    }
+
+    #[test]
+    fn a_silent_store_is_waited_for_once_and_what_it_did_not_say_is_looked_up_later() {
+        let (mut owner, mut sent) = (owner(true), Sent::default());
+        owner.decide(group(&[("a", 1, false)]), &mut sent, 0);
+        let mut done = 0;
+        owner.store_silent(&mut sent, |_| done += 1);
+        assert_eq!(done, 1);
+        assert!(
+            owner
+                .decide(group(&[("b", 1, false), ("a", 2, false)]), &mut sent, 0)
+                .is_some()
+        );
+        assert!(sent.0.iter().all(|sent| sent.2 == Accepted::Unchecked));
+        owner.store_answers();
+        assert!(
+            owner
+                .decide(group(&[("c", 1, false)]), &mut sent, 0)
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn fill_and_check_off_bypass_the_table_but_vista_is_always_checked() {
+        let (mut owner, mut sent) = (owner(false), Sent::default());
+        let points = [
+            ("a", 5, false),
+            ("a", 5, false),
+            ("vista.x", 9, true),
+            ("vista.x", 3, true),
+        ];
+        assert!(owner.decide(group(&points), &mut sent, 0).is_some());
+        assert!(sent.0.iter().all(|sent| sent.2 == Accepted::Unmarked));
+        assert_eq!(sent.0.len(), 4);
+        assert!(
+            owner
+                .decide(group(&[("vista.x", 5, false)]), &mut sent, 0)
+                .is_none()
+        );
+    }
+}

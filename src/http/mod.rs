@@ -6,9 +6,13 @@
 pub mod chunked;
 pub mod decoder;
 pub mod error;
+mod head;
+mod lines;
 pub mod response;
+#[cfg(test)]
+mod tests;
 
-pub use decoder::{Decoder, Limits};
+pub use decoder::{Awaiting, Decoder, Limits};
 pub use error::Refusal;
 
 /// The methods we tell apart; anything else is answered 405 by the route.

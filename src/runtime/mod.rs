@@ -1,1 +1,143 @@
-//! The only importer of glommio.
+//! The only importer of glommio: executors, sockets, clocks and signals around the pure pipeline.
+//!
+//! [`run`] is the recipe: bind, connect the mesh, spawn, serve, drain.
+
+mod admin;
+mod clock;
+mod connection;
+mod connections;
+mod control;
+mod dial;
+mod executor;
+mod file_link;
+mod health;
+mod link;
+mod listener;
+mod mesh;
+mod recipe;
+mod shard;
+mod signals;
+mod store;
+mod sweep;
+
+use crate::config::Config;
+use crate::preflight::Ready;
+use crate::telemetry::log::Logger;
+use control::{Control, Phase};
+use glommio::ExecutorJoinHandle;
+use recipe::Recipe;
+use signals::{Signal, Signals};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The period of the sweep that every executor runs for life: flush intervals, acknowledgements and
+/// look-up deadlines are met to within this.
+const SWEEP: Duration = Duration::from_millis(5);
+/// An executor that is not connected to the mesh by then never will be.
+const START_DEADLINE: Duration = Duration::from_secs(5);
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot listen on {address}: {cause}")]
+    Listen { address: String, cause: io::Error },
+    #[error("cannot open {path}: {cause}")]
+    PointsFile { path: String, cause: io::Error },
+    #[error(transparent)]
+    LastStore(#[from] crate::last::embedded::OpenError),
+    #[error(
+        "cannot start executor {name}: {cause}; run flux with fewer shards or raise its limits"
+    )]
+    Executor { name: String, cause: io::Error },
+    #[error("the executors did not find each other within {START_DEADLINE:?}; start again")]
+    Mesh,
+    #[error("no randomness for the hash key: {0}")]
+    Randomness(String),
+}
+
+/// Serves until it is told to stop. `started` is called once, when everything serves.
+pub fn run(config: &Config, ready: &Ready, started: impl FnOnce()) -> Result<(), Error> {
+    let signals = Signals::block();
+    abort_on_panic();
+    let recipe = Recipe::prepare(config, ready)?;
+    let control = recipe.control.clone();
+    let members = recipe.members();
+    let store = recipe.embedded.clone();
+    let executors = recipe.spawn()?;
+    meet(&control, members, START_DEADLINE, || false)
+        .then_some(())
+        .ok_or(Error::Mesh)?;
+    control.enter(Phase::Serving);
+    started();
+
+    while signals.wait(Duration::from_secs(3600)) != Some(Signal::Stop) {}
+    let log = logger(config);
+    drain(&control, members, config, &signals, log);
+    join(executors);
+    match control.left() {
+        0 => log.info(format_args!("drained: everything accepted was delivered")),
+        left => log.error(format_args!(
+            "{left} points could not be delivered before http.drain_deadline_ms"
+        )),
+    }
+    if let Some(store) = store.and_then(Arc::into_inner)
+        && let Err(error) = store.close()
+    {
+        log.error(format_args!("last store: {error}"));
+    }
+    Ok(())
+}
+
+/// Waits until all executors have done what the phase asks for.
+fn meet(control: &Control, members: usize, at_most: Duration, stop: impl Fn() -> bool) -> bool {
+    let until = Instant::now() + at_most;
+    while control.met() < members {
+        if Instant::now() >= until || stop() {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    true
+}
+
+/// Answers what is in flight, then hands what is accepted to carbon and its marks to the last store,
+/// within the drain deadline. A second signal ends the waiting.
+fn drain(control: &Control, members: usize, config: &Config, signals: &Signals, log: Logger) {
+    let began = Instant::now();
+    let deadline = Duration::from_millis(u64::from(config.http.drain_deadline_ms));
+    let again = || signals.wait(Duration::ZERO) == Some(Signal::Stop);
+    log.info(format_args!("draining: answering what is in flight"));
+    for (phase, share) in [(Phase::Draining, 2), (Phase::Flushing, 1)] {
+        control.enter(phase);
+        let left = deadline.saturating_sub(began.elapsed());
+        meet(control, members, left / share, again);
+    }
+    control.enter(Phase::Stopped);
+}
+
+fn join(executors: Vec<ExecutorJoinHandle<()>>) {
+    for executor in executors {
+        // A panic ended the process already (abort_on_panic).
+        let _ = executor.join();
+    }
+}
+
+/// A shard that panicked would leave its metrics without an owner and its clients without an answer:
+/// the process ends, and what restarts it finds everything that was promised.
+fn abort_on_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        let thread = std::thread::current();
+        if thread.name().is_some_and(recipe::is_executor_name) {
+            std::process::abort();
+        }
+    }));
+}
+
+fn logger(config: &Config) -> Logger {
+    Logger {
+        level: config.log.level,
+        format: config.log.format,
+    }
+}

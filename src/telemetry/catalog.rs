@@ -1,1 +1,434 @@
-//! (under construction)
+//! Every metric, in one table: its name, kind, labels, help, and where its value is read. What is not
+//! here is not shown; what is here must be explained in `docs/operating.md` (the tidy test looks).
+
+use super::counters::{Discard, Endpoint, Loss, Namespace, Reject};
+use super::latency::Stage;
+use super::{Process, Snapshot};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// Takes the label values of one series, and its value.
+pub type Put<'a> = &'a mut dyn FnMut(&[&str], u64);
+
+pub enum Read {
+    /// One series, summed over shards.
+    Sum(fn(&Snapshot) -> u64),
+    /// One series a shard, under the label `shard`.
+    PerShard(fn(&Snapshot) -> u64),
+    /// Several series, summed over shards.
+    Family(fn(&Snapshot, &Process, Put<'_>)),
+    Latency(Stage),
+}
+
+pub struct Metric {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub labels: &'static [&'static str],
+    pub help: &'static str,
+    pub read: Read,
+}
+
+pub static METRICS: &[Metric] = &[
+    // Points: what became of each. The lines of the oracle, so their names are fixed.
+    counter(
+        "flux_points_received_total",
+        "Points parsed from requests, whatever became of them.",
+        |s| s.counters.points.received,
+    ),
+    counter(
+        "flux_points_accepted_total",
+        "Points accepted as new by the shard that owns their metric.",
+        |s| s.counters.points.accepted,
+    ),
+    family(
+        "flux_points_duplicate_total",
+        &["kind"],
+        "Points at or before the last accepted timestamp of their metric; answered as accepted, not sent.",
+        |s, _, put| {
+            put(&["same"], s.counters.points.duplicate_same);
+            put(&["older"], s.counters.points.duplicate_older);
+        },
+    ),
+    family(
+        "flux_points_discarded_total",
+        &["reason"],
+        "Points of accepted requests that carry no number, not sent.",
+        |s, _, put| {
+            for cause in Discard::ALL {
+                put(
+                    &[cause.label()],
+                    s.counters.points.discarded[*cause as usize],
+                );
+            }
+        },
+    ),
+    family(
+        "flux_points_rejected_total",
+        &["reason"],
+        "Points of refused requests; one bad point refuses its whole request.",
+        |s, _, put| {
+            for cause in Reject::ALL {
+                put(
+                    &[cause.label()],
+                    s.counters.points.rejected[*cause as usize],
+                );
+            }
+        },
+    ),
+    counter(
+        "flux_points_unchecked_total",
+        "Accepted points decided without the last store, because it was down or late.",
+        |s| s.counters.points.unchecked,
+    ),
+    counter(
+        "flux_points_delivered_total",
+        "Points whose frame counts as delivered to carbon.",
+        |s| s.counters.points.delivered,
+    ),
+    counter(
+        "flux_points_recovered_total",
+        "Points found undelivered at the start and taken up again.",
+        |s| s.counters.points.recovered,
+    ),
+    counter(
+        "flux_points_unconfirmed_total",
+        "Delivered points that were repeated as often as allowed without a confirmation.",
+        |s| s.counters.points.unconfirmed,
+    ),
+    family(
+        "flux_points_dropped_total",
+        &["reason"],
+        "Accepted points given up before they were delivered.",
+        |s, _, put| {
+            for cause in Loss::ALL {
+                put(&[cause.label()], s.counters.points.lost[*cause as usize]);
+            }
+        },
+    ),
+    gauge(
+        "flux_points_queued",
+        "Points accepted and not yet delivered.",
+        |s| s.gauges.points_queued,
+    ),
+    // The same by namespace and by shard, under names of their own so that the totals stay one series.
+    family(
+        "flux_namespace_points_received_total",
+        &["namespace"],
+        "Points received with a key of this namespace.",
+        |s, process, put| by_namespace(s, process, put, |n| n.received),
+    ),
+    family(
+        "flux_namespace_points_duplicate_total",
+        &["namespace"],
+        "Duplicate points received with a key of this namespace.",
+        |s, process, put| by_namespace(s, process, put, |n| n.duplicate),
+    ),
+    family(
+        "flux_namespace_points_rejected_total",
+        &["namespace"],
+        "Points refused that came with a key of this namespace.",
+        |s, process, put| by_namespace(s, process, put, |n| n.rejected),
+    ),
+    shard_counter(
+        "flux_shard_points_received_total",
+        "Points received on the connections of this shard.",
+        |s| s.counters.points.received,
+    ),
+    shard_counter(
+        "flux_shard_points_accepted_total",
+        "Points accepted for the metrics this shard owns.",
+        |s| s.counters.points.accepted,
+    ),
+    shard_gauge(
+        "flux_shard_points_queued",
+        "Points this shard accepted and has not delivered.",
+        |s| s.gauges.points_queued,
+    ),
+    // Admission.
+    shard_gauge(
+        "flux_in_flight_bytes",
+        "Bytes of the shard's budget that are reserved.",
+        |s| s.gauges.in_flight_bytes,
+    ),
+    shard_gauge(
+        "flux_in_flight_bytes_limit",
+        "The shard's budget; a request that does not fit is answered 429.",
+        |s| s.gauges.in_flight_bytes_max,
+    ),
+    counter(
+        "flux_busy_answers_total",
+        "Requests answered 429: a bound was reached and the client sends again.",
+        |s| s.counters.http.answered(429),
+    ),
+    counter(
+        "flux_outcome_unknown_answers_total",
+        "Requests answered 504: handed over, and no verdict before the deadline.",
+        |s| s.counters.http.answered(504),
+    ),
+    // HTTP.
+    family(
+        "flux_http_requests_total",
+        &["endpoint", "status"],
+        "Requests answered, by route and status.",
+        |s, _, put| {
+            for endpoint in Endpoint::ALL {
+                let statuses = &s.counters.http.requests[*endpoint as usize];
+                for (status, count) in statuses.iter() {
+                    put(&[endpoint.label(), &status_label(status)], count);
+                }
+            }
+        },
+    ),
+    family(
+        "flux_http_refused_total",
+        &["status"],
+        "Messages refused before they were a request: framing, sizes, deadlines.",
+        |s, _, put| {
+            for (status, count) in s.counters.http.refused.iter() {
+                put(&[&status_label(status)], count);
+            }
+        },
+    ),
+    counter(
+        "flux_connections_accepted_total",
+        "Connections accepted.",
+        |s| s.counters.http.connections_accepted,
+    ),
+    counter(
+        "flux_connections_refused_total",
+        "Connections closed at once because connections_max was reached.",
+        |s| s.counters.http.connections_refused,
+    ),
+    shard_gauge("flux_connections_open", "Connections open.", |s| {
+        s.gauges.connections_open
+    }),
+    // The table and the last store.
+    shard_gauge(
+        "flux_table_entries",
+        "Metrics whose last accepted timestamp is in memory.",
+        |s| s.gauges.table_entries,
+    ),
+    shard_gauge(
+        "flux_table_entries_unsaved",
+        "Of those: metrics whose mark is not in the last store yet.",
+        |s| s.gauges.table_unsaved,
+    ),
+    shard_gauge("flux_table_bytes", "Memory of the table.", |s| {
+        s.gauges.table_bytes
+    }),
+    family(
+        "flux_table_evicted_total",
+        &["mark"],
+        "Metrics pushed out of the full table, by whether their mark was in the last store.",
+        |s, _, put| {
+            let table = &s.counters.table;
+            put(
+                &["saved"],
+                table.evicted.saturating_sub(table.evicted_unsaved),
+            );
+            put(&["unsaved"], table.evicted_unsaved);
+        },
+    ),
+    shard_gauge("flux_last_up", "1 while the last store answers.", |s| {
+        s.gauges.last_up
+    }),
+    counter(
+        "flux_last_lookups_total",
+        "Metrics looked up in the last store.",
+        |s| s.counters.last.lookups,
+    ),
+    counter(
+        "flux_last_lookup_timeouts_total",
+        "Metrics whose look-up was given up at lookup_deadline_ms.",
+        |s| s.counters.last.lookup_timeouts,
+    ),
+    counter(
+        "flux_last_unreadable_total",
+        "Values in the last store that are not marks; taken as absent.",
+        |s| s.counters.last.unreadable,
+    ),
+    counter(
+        "flux_last_marks_written_total",
+        "Marks written to the last store.",
+        |s| s.counters.last.marks_written,
+    ),
+    counter(
+        "flux_last_marks_refused_total",
+        "Marks the last store answered with an error; tried again.",
+        |s| s.counters.last.marks_refused,
+    ),
+    gauge(
+        "flux_last_marks_pending",
+        "Marks waiting to be written.",
+        |s| s.gauges.marks_pending,
+    ),
+    // Carbon.
+    shard_gauge(
+        "flux_carbon_connected",
+        "1 while the shard's connection to carbon is up.",
+        |s| s.gauges.carbon_connected,
+    ),
+    counter(
+        "flux_carbon_connects_total",
+        "Connections made to carbon.",
+        |s| s.counters.carbon.connects,
+    ),
+    counter(
+        "flux_carbon_frames_sent_total",
+        "Frames written to carbon, repeats included.",
+        |s| s.counters.carbon.frames_sent,
+    ),
+    counter(
+        "flux_carbon_frames_repeated_total",
+        "Frames written again after a connection was lost.",
+        |s| s.counters.carbon.frames_repeated,
+    ),
+    counter(
+        "flux_carbon_sent_bytes_total",
+        "Bytes written to carbon, repeats included.",
+        |s| s.counters.carbon.bytes_sent,
+    ),
+    // Between shards.
+    counter(
+        "flux_mesh_groups_sent_total",
+        "Groups of points handed to another shard.",
+        |s| s.counters.mesh.groups_sent,
+    ),
+    counter(
+        "flux_mesh_groups_overflowed_total",
+        "Groups that found their channel full although they were admitted.",
+        |s| s.counters.mesh.groups_overflowed,
+    ),
+    // How long things take.
+    histogram(
+        "flux_request_duration_seconds",
+        "From the last byte of a request to its answer.",
+        Stage::Request,
+    ),
+    histogram(
+        "flux_last_lookup_duration_seconds",
+        "From a batch of look-ups to its reply.",
+        Stage::Lookup,
+    ),
+    histogram(
+        "flux_owner_round_trip_seconds",
+        "From a group sent to another shard to its verdict.",
+        Stage::Owner,
+    ),
+    histogram(
+        "flux_delivery_duration_seconds",
+        "From a frame written to carbon to the moment it counts as delivered.",
+        Stage::Delivery,
+    ),
+    // The process. The first name is the one every Prometheus client library uses.
+    Metric {
+        name: "process_start_time_seconds",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "When the process started, in Unix seconds.",
+        read: Read::Family(|_, process, put| put(&[], process.started_at_seconds)),
+    },
+    Metric {
+        name: "flux_build_info",
+        kind: Kind::Gauge,
+        labels: &["version"],
+        help: "Always 1; the version is in the label.",
+        read: Read::Family(|_, process, put| put(&[process.version], 1)),
+    },
+];
+
+fn by_namespace(snapshot: &Snapshot, process: &Process, put: Put<'_>, read: fn(&Namespace) -> u64) {
+    for (name, numbers) in process.namespaces.iter().zip(&snapshot.counters.namespaces) {
+        put(&[name], read(numbers));
+    }
+}
+
+fn status_label(status: u16) -> String {
+    if status == 0 {
+        "other".to_owned()
+    } else {
+        status.to_string()
+    }
+}
+
+const fn counter(name: &'static str, help: &'static str, read: fn(&Snapshot) -> u64) -> Metric {
+    metric(name, Kind::Counter, &[], help, Read::Sum(read))
+}
+
+const fn gauge(name: &'static str, help: &'static str, read: fn(&Snapshot) -> u64) -> Metric {
+    metric(name, Kind::Gauge, &[], help, Read::Sum(read))
+}
+
+const fn shard_counter(
+    name: &'static str,
+    help: &'static str,
+    read: fn(&Snapshot) -> u64,
+) -> Metric {
+    metric(name, Kind::Counter, &["shard"], help, Read::PerShard(read))
+}
+
+const fn shard_gauge(name: &'static str, help: &'static str, read: fn(&Snapshot) -> u64) -> Metric {
+    metric(name, Kind::Gauge, &["shard"], help, Read::PerShard(read))
+}
+
+/// A counter with labels.
+const fn family(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+    read: fn(&Snapshot, &Process, Put<'_>),
+) -> Metric {
+    metric(name, Kind::Counter, labels, help, Read::Family(read))
+}
+
+const fn histogram(name: &'static str, help: &'static str, stage: Stage) -> Metric {
+    metric(name, Kind::Histogram, &[], help, Read::Latency(stage))
+}
+
+const fn metric(
+    name: &'static str,
+    kind: Kind,
+    labels: &'static [&'static str],
+    help: &'static str,
+    read: Read,
+) -> Metric {
+    Metric {
+        name,
+        kind,
+        labels,
+        help,
+        read,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique_and_say_their_kind() {
+        let mut seen = HashSet::new();
+        for metric in METRICS {
+            let name = metric.name;
+            assert!(seen.insert(name), "{name} twice");
+            assert_eq!(
+                metric.kind == Kind::Counter,
+                name.ends_with("_total"),
+                "{name}"
+            );
+            if metric.kind == Kind::Histogram {
+                assert!(name.ends_with("_seconds"), "{name}");
+            }
+            assert!(
+                metric.help.ends_with('.') && metric.help.is_ascii(),
+                "{name}"
+            );
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! A metric's name: rewritten where senders are known to be careless, refused where Graphite could not
+//! keep it, and put under its key's namespace.
+
+use std::fmt::Write;
+
+use super::validate::{Fault, Given, Rules};
+use super::verdict::Problem;
+
+/// Which letters and digits a name may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Letters {
+    Ascii,
+    /// Those beyond ASCII too: Vista sends them in its GETs, and sends again at once on a 400.
+    Any,
+}
+
+/// A file name is at most 255 bytes, and the last element of a name becomes one with `.wsp`.
+const FILE_NAME_BYTES_MAX: usize = 255;
+/// Linux's PATH_MAX, the bound on the path of a whisper file.
+const PATH_BYTES_MAX: usize = 4096;
+const WHISPER_SUFFIX_BYTES: usize = ".wsp".len();
+
+/// The name as it is written: a piece of the request when nothing had to change, else `buffer`.
+pub fn finish<'n>(
+    given: &Given<'n>,
+    rules: &Rules<'_>,
+    buffer: &'n mut String,
+) -> Result<&'n str, Fault> {
+    buffer.clear();
+    let prefix = rules.prefix;
+    let name = match *given {
+        Given::Text("") => return Err(refused("the name is empty")),
+        Given::Text(text) => match scan(text, rules.letters) {
+            Form::Refused => return Err(refused("invalid characters in name")),
+            Form::Clean if prefix.is_empty() || text.starts_with(prefix) => text,
+            Form::Clean => {
+                buffer.push_str(prefix);
+                buffer.push_str(text);
+                buffer
+            }
+            Form::Rewritten => {
+                rewrite(text, buffer);
+                under(prefix, buffer)
+            }
+        },
+        _ => {
+            spell(given, buffer)?;
+            under(prefix, buffer)
+        }
+    };
+    fits(name, rules.limits.whisper_path_bytes)?;
+    Ok(name)
+}
+
+fn refused(why: &'static str) -> Fault {
+    Fault::new(Problem::InvalidMetric, why)
+}
+
+/// Puts the namespace in front, unless it is there already (up to its dot: `warehouse-10.x` does not lie
+/// under `warehouse-1`).
+fn under<'n>(prefix: &str, name: &'n mut String) -> &'n str {
+    if !name.starts_with(prefix) {
+        name.insert_str(0, prefix);
+    }
+    name
+}
+
+/// A name that is not text, as Python's `str()` writes it.
+fn spell(given: &Given<'_>, out: &mut String) -> Result<(), Fault> {
+    match *given {
+        Given::Unsigned(number) => write!(out, "{number}"),
+        Given::Signed(number) => write!(out, "{number}"),
+        Given::Float(number) => write!(out, "{number:?}"),
+        Given::Bool(true) => write!(out, "True"),
+        Given::Bool(false) => write!(out, "False"),
+        Given::Absent => return Err(refused("the item has no metric")),
+        Given::Null => return Err(refused("the name is null")),
+        Given::Nested => return Err(refused("the name is a list or an object")),
+        Given::Text(text) => write!(out, "{text}"),
+    }
+    .expect("writing to a String");
+    // Rust writes 1e16 and 1e-5 where Python writes 1e+16 and 1e-05.
+    if let (Given::Float(_), Some(at)) = (given, out.find('e')) {
+        let exponent: i32 = out[at + 1..].parse().expect("Rust wrote an integer there");
+        out.truncate(at);
+        let sign = if exponent < 0 { '-' } else { '+' };
+        write!(out, "e{sign}{:02}", exponent.unsigned_abs()).expect("writing to a String");
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Clean,
+    Rewritten,
+    Refused,
+}
+
+const CHANGES: u8 = 1;
+const WIDE: u8 = 2;
+const BAD: u8 = 4;
+/// A dot changes something only after another one: shifted by this many bits it is `CHANGES`.
+const DOT: u8 = CHANGES << DOT_SHIFT;
+const DOT_SHIFT: u8 = 4;
+
+/// What each byte means for a name.
+const CLASS: [u8; 256] = {
+    let mut class = [BAD; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        class[byte] = match byte as u8 {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => 0,
+            b'+' | b'-' | b'%' | b'_' | b'/' | b'=' | b':' => 0,
+            b'.' => DOT,
+            b' ' | b'*' | b'\'' => CHANGES,
+            0x80.. => WIDE,
+            _ => BAD,
+        };
+        byte += 1;
+    }
+    class
+};
+
+fn scan(text: &str, letters: Letters) -> Form {
+    let mut seen = 0;
+    let mut before = 0;
+    for &byte in text.as_bytes() {
+        let class = CLASS[usize::from(byte)];
+        seen |= class | (class & before & DOT) >> DOT_SHIFT;
+        before = class;
+    }
+    if seen & WIDE != 0 && !wide_letters_are_allowed(text, letters) {
+        return Form::Refused;
+    }
+    match seen & !(WIDE | DOT) {
+        0 => Form::Clean,
+        CHANGES => Form::Rewritten,
+        _ => Form::Refused,
+    }
+}
+
+fn wide_letters_are_allowed(text: &str, letters: Letters) -> bool {
+    letters == Letters::Any && text.chars().all(|c| c.is_ascii() || c.is_alphanumeric())
+}
+
+/// Blanks, stars and quotes become `_`; two dots become one, in a single pass from the left (so that
+/// `a...b` keeps two, as it always did).
+fn rewrite(text: &str, out: &mut String) {
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            ' ' | '*' | '\'' => out.push('_'),
+            '.' => {
+                chars.next_if_eq(&'.');
+                out.push('.');
+            }
+            _ => out.push(c),
+        }
+    }
+}
+
+/// Checked on the name as it is written, its namespace included.
+fn fits(name: &str, whisper_path_bytes: usize) -> Result<(), Fault> {
+    let last =
+        memchr::memrchr(b'.', name.as_bytes()).map_or(name.len(), |dot| name.len() - dot - 1);
+    if last + WHISPER_SUFFIX_BYTES > FILE_NAME_BYTES_MAX {
+        return Err(refused("longer than 255 characters"));
+    }
+    let path_bytes = whisper_path_bytes
+        .saturating_add(1 + WHISPER_SUFFIX_BYTES)
+        .saturating_add(name.len());
+    if path_bytes > PATH_BYTES_MAX {
+        return Err(refused("name too long"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::PointLimits;
+    use proptest::prelude::*;
+
+    fn finish_with(
+        given: Given<'_>,
+        prefix: &str,
+        letters: Letters,
+        whisper_path_bytes: usize,
+    ) -> Result<String, String> {
+        let limits = PointLimits {
+            age_seconds_max: 3600,
+            future_seconds_max: 60,
+            points_per_request_max: 10,
+            whisper_path_bytes,
+        };
+        let rules = Rules {
+            limits: &limits,
+            now: 0,
+            prefix,
+            letters,
+        };
+        // Left over from the item before: it must not show.
+        let mut buffer = String::from("left.over");
+        let name = finish(&given, &rules, &mut buffer);
+        name.map(str::to_owned)
+            .map_err(|fault| fault.why.into_owned())
+    }
+
+    fn plain(text: &str) -> Result<String, String> {
+        finish_with(Given::Text(text), "", Letters::Ascii, 28)
+    }
+
+    #[test]
+    fn careless_names_are_rewritten_in_one_pass() {
+        for (text, name) in [
+            ("a.b", "a.b"),
+            ("a b", "a_b"),
+            ("a..b...c", "a.b..c"),
+            ("....", ".."),
+            ("a*b'c", "a_b_c"),
+            (". .", "._."),
+            ("a/b:c=d%e+f-g_h.i", "a/b:c=d%e+f-g_h.i"),
+            (".a.", ".a."),
+        ] {
+            assert_eq!(plain(text), Ok(name.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_graphite_cannot_keep_are_refused() {
+        for text in [
+            "a{b", "café", "a;host=x", "a\nb", "a\0", "a\u{7f}", "a\tb", "a\"b", "a,b",
+        ] {
+            assert_eq!(
+                plain(text),
+                Err("invalid characters in name".into()),
+                "{text:?}"
+            );
+        }
+        assert_eq!(plain(""), Err("the name is empty".into()));
+    }
+
+    #[test]
+    fn only_a_get_takes_letters_and_digits_beyond_ascii() {
+        let wide = |text| finish_with(Given::Text(text), "", Letters::Any, 28);
+        assert_eq!(wide("café.١٢ x"), Ok("café.١٢_x".into()));
+        for text in ["a\u{a0}b", "a–b", "😀", "a\u{fffd}", "é{"] {
+            assert!(wide(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_a_number_is_its_text_as_python_writes_it() {
+        let spelled = |given| finish_with(given, "", Letters::Ascii, 28).unwrap();
+        assert_eq!(spelled(Given::Unsigned(5)), "5");
+        assert_eq!(spelled(Given::Signed(-5)), "-5");
+        for (number, text) in [
+            (1.5, "1.5"),
+            (2.0, "2.0"),
+            (1e15, "1000000000000000.0"),
+            (1e16, "1e+16"),
+            (1.5e-5, "1.5e-05"),
+            (1e-4, "0.0001"),
+            (1e300, "1e+300"),
+        ] {
+            assert_eq!(spelled(Given::Float(number)), text);
+        }
+        for given in [Given::Null, Given::Absent, Given::Nested] {
+            assert!(finish_with(given, "", Letters::Ascii, 28).is_err());
+        }
+    }
+
+    #[test]
+    fn the_namespace_is_put_in_front_once_and_ends_at_a_dot() {
+        let under = |text| finish_with(Given::Text(text), "warehouse-1.", Letters::Ascii, 28);
+        for (text, name) in [
+            ("a.b", "warehouse-1.a.b"),
+            ("a b", "warehouse-1.a_b"),
+            ("warehouse-1.x", "warehouse-1.x"),
+            ("warehouse-1..x", "warehouse-1.x"),
+            ("warehouse-1", "warehouse-1.warehouse-1"),
+            ("warehouse-10.x", "warehouse-1.warehouse-10.x"),
+        ] {
+            assert_eq!(under(text), Ok(name.to_owned()), "{text}");
+        }
+        let number = finish_with(Given::Unsigned(7), "w.", Letters::Ascii, 28);
+        assert_eq!(number, Ok("w.7".into()));
+        assert_eq!(under(""), Err("the name is empty".into()));
+    }
+
+    #[test]
+    fn the_lengths_hold_for_what_is_written() {
+        let last = |bytes: usize| plain(&format!("a.{}", "x".repeat(bytes)));
+        assert!(last(251).is_ok());
+        assert_eq!(last(252), Err("longer than 255 characters".into()));
+        // 2 * 125 = 250 bytes fit, 2 * 126 do not: the file system counts bytes.
+        let wide = |n: usize| finish_with(Given::Text(&"é".repeat(n)), "", Letters::Any, 28);
+        assert!(wide(125).is_ok() && wide(126).is_err());
+
+        let elements = |bytes: usize| "x.".repeat(bytes / 2) + &"x"[..bytes % 2];
+        let room = 4096 - 28 - 1 - 4;
+        assert!(plain(&elements(room)).is_ok());
+        assert_eq!(plain(&elements(room + 1)), Err("name too long".into()));
+        let text = elements(room - 1);
+        let under = finish_with(Given::Text(&text), "w.", Letters::Ascii, 28);
+        assert_eq!(under, Err("name too long".into()));
+        assert!(finish_with(Given::Text("a"), "", Letters::Ascii, usize::MAX).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_accepted_keeps_to_the_charset_and_to_the_rules_order(text in "[a-c. *'+/é{\n]{1,40}") {
+            let mut replaced = text.replace(' ', "_").replace("..", ".");
+            replaced = replaced.replace(['*', '\''], "_");
+            for letters in [Letters::Ascii, Letters::Any] {
+                let got = finish_with(Given::Text(&text), "", letters, 28);
+                let allowed = |c: char| c.is_ascii_alphanumeric() || "+-%._/=:".contains(c)
+                    || letters == Letters::Any && c == 'é';
+                prop_assert_eq!(got.is_ok(), replaced.chars().all(allowed));
+                if let Ok(name) = got {
+                    prop_assert_eq!(&name, &replaced);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! One segment of the table: open addressing with linear probing, deletion by backward shift.
+//!
+//! May assume: hashes are uniform (they come from a keyed hash), and the table grows a segment before
+//! it is full, so a probe always ends at an empty slot.
+
+use crate::point::NameHash;
+
+pub(super) const OCCUPIED: u32 = 1;
+/// Looked at since the clock's hand last passed.
+pub(super) const REFERENCED: u32 = 2;
+pub(super) const UNSAVED: u32 = 4;
+pub(super) const UNCHECKED: u32 = 8;
+
+/// Two halves instead of one `u128`, whose alignment of 16 would cost 8 bytes a slot.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Slot {
+    key: [u64; 2],
+    pub timestamp: u32,
+    pub flags: u32,
+}
+
+pub(super) const SLOT_BYTES: usize = size_of::<Slot>();
+const _: () = assert!(SLOT_BYTES == 24);
+
+impl Slot {
+    pub fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+fn halves(hash: NameHash) -> [u64; 2] {
+    [hash as u64, (hash >> 64) as u64]
+}
+
+/// Scales a uniform number to `0..bound` without a division, so any size will do.
+fn scale(uniform: u64, bound: usize) -> usize {
+    ((uniform as u128 * bound as u128) >> 64) as usize
+}
+
+/// Which of `segments` a hash lives in. Both halves are mixed in, here and in [`home`], because the
+/// router has already spent some bits of the hash on choosing the owner shard.
+pub(super) fn segment_of(hash: NameHash, segments: usize) -> usize {
+    let [low, high] = halves(hash);
+    scale(low ^ high.rotate_left(32), segments)
+}
+
+fn home(key: [u64; 2], slots: usize) -> usize {
+    scale(key[1] ^ key[0].rotate_left(17), slots)
+}
+
+/// Four slots in five: a probe for an absent key then looks at 13 neighbouring slots on average, and
+/// a slot of 24 bytes costs 30 to 45 bytes an entry between two growths of a half.
+fn too_full(entries: usize, slots: usize) -> bool {
+    entries * 5 > slots * 4
+}
+
+/// The fewest slots that hold this many entries.
+pub(super) fn slots_for(entries: usize) -> usize {
+    (entries * 5).div_ceil(4)
+}
+
+#[derive(Default)]
+pub(super) struct Segment {
+    slots: Box<[Slot]>,
+    entries: usize,
+}
+
+impl Segment {
+    pub fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub fn slot(&mut self, index: usize) -> &mut Slot {
+        &mut self.slots[index]
+    }
+
+    pub fn find(&self, hash: NameHash) -> Option<usize> {
+        if self.entries == 0 {
+            return None;
+        }
+        let key = halves(hash);
+        let mut index = home(key, self.slots.len());
+        loop {
+            let slot = &self.slots[index];
+            if !slot.has(OCCUPIED) {
+                return None;
+            }
+            if slot.key == key {
+                return Some(index);
+            }
+            index = self.after(index);
+        }
+    }
+
+    /// One more entry needs more slots first.
+    pub fn must_grow(&self) -> bool {
+        too_full(self.entries + 1, self.slots.len())
+    }
+
+    pub fn grow(&mut self, slots: usize) {
+        debug_assert!(!too_full(self.entries + 1, slots));
+        let old = std::mem::replace(&mut self.slots, vec![Slot::default(); slots].into());
+        for slot in old.iter().filter(|slot| slot.has(OCCUPIED)) {
+            self.place(*slot);
+        }
+    }
+
+    /// The key must be absent and there must be room.
+    pub fn insert(&mut self, hash: NameHash, timestamp: u32, flags: u32) {
+        debug_assert!(!self.must_grow());
+        self.place(Slot {
+            key: halves(hash),
+            timestamp,
+            flags: flags | OCCUPIED,
+        });
+        self.entries += 1;
+    }
+
+    /// Empties a slot and moves back what probed past it, so that no chain is cut.
+    pub fn remove(&mut self, index: usize) {
+        let slots = self.slots.len();
+        let mut hole = index;
+        let mut next = self.after(hole);
+        while self.slots[next].has(OCCUPIED) {
+            let home = home(self.slots[next].key, slots);
+            // Distances are cyclic: an entry moves when the hole lies between its home and itself.
+            let from_home = (next + slots - home) % slots;
+            let from_hole = (next + slots - hole) % slots;
+            if from_home >= from_hole {
+                self.slots[hole] = self.slots[next];
+                hole = next;
+            }
+            next = self.after(next);
+        }
+        self.slots[hole] = Slot::default();
+        self.entries -= 1;
+    }
+
+    fn place(&mut self, slot: Slot) {
+        let mut index = home(slot.key, self.slots.len());
+        while self.slots[index].has(OCCUPIED) {
+            index = self.after(index);
+        }
+        self.slots[index] = slot;
+    }
+
+    fn after(&self, index: usize) -> usize {
+        if index + 1 == self.slots.len() {
+            0
+        } else {
+            index + 1
+        }
+    }
+}

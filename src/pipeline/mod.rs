@@ -1,0 +1,440 @@
+//! The pure stages of one shard, composed. The runtime asks "here are bytes / a group / a reply / a
+//! tick" and carries out what [`Effects`] say. No clock, no socket: the same code serves the unit
+//! tests, the simulator and the benches.
+//!
+//! Here: from bytes to answers. [`sinks`]: from accepted points to carbon and the last store.
+//! [`observe`]: what it all came to.
+
+mod observe;
+mod sinks;
+
+use crate::api::route;
+use crate::api::verdict::{self, Problem};
+use crate::api::{self, Api, Decision, Tally};
+use crate::budget::{Budgets, Refused};
+use crate::carbon::outbound::{Accepted, Outbound};
+use crate::dedup::{Accept, Owner};
+use crate::http::decoder::Awaiting;
+use crate::http::response::{self, Date, ReplyTo};
+use crate::http::{Decoded, Decoder, Limits, Message, Refusal};
+use crate::last::writer::Writer;
+use crate::point::{NameHash, Point};
+use crate::request::{ReadId, Reads};
+use crate::router::{Gathered, Group, Reply};
+use crate::telemetry::counters::{Counters, Discard, Endpoint, Reject};
+use crate::telemetry::latency::{Latency, Stage};
+use std::sync::Arc;
+
+/// Seconds after which a client may try again when a budget is full: about what a redo window and a
+/// flush take, so that a short stall costs one retry.
+const RETRY_AFTER_SECONDS: u32 = 2;
+
+/// A body this short is parsed even when no budget has room: it may be a health probe or a test, and
+/// looking costs little.
+const PARSED_ANYWAY_BYTES: usize = 1024;
+
+/// The time, read once per turn by the runtime.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    pub unix_seconds: u32,
+    /// Monotonic microseconds, from an arbitrary start.
+    pub us: u64,
+}
+
+impl Now {
+    pub fn ms(self) -> u64 {
+        self.us / 1000
+    }
+}
+
+/// What the runtime has to carry out after a turn.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// For other owner shards: one message per owner and read.
+    pub groups: Vec<(usize, Group)>,
+    /// For the shards that wait for this owner.
+    pub replies: Vec<(usize, Reply)>,
+    /// Connections with nothing missing any more.
+    pub wake: Vec<usize>,
+    /// The health probe was asked: its heartbeat is due.
+    pub heartbeat: bool,
+}
+
+/// What a connection remembers between reads.
+#[derive(Debug)]
+pub struct Connection {
+    index: usize,
+    decoder: Decoder,
+    read: ReadId,
+    /// Nothing more is executed on it.
+    closing: bool,
+    /// `100 Continue` is owed, after the answers before it.
+    owes_continue: bool,
+}
+
+impl Connection {
+    pub fn new(index: usize, limits: Limits) -> Self {
+        Connection {
+            index,
+            decoder: Decoder::new(limits),
+            read: ReadId::default(),
+            closing: false,
+            owes_continue: false,
+        }
+    }
+
+    pub fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    /// What the next bytes belong to: each has a deadline of its own.
+    pub fn awaiting(&self) -> Awaiting {
+        self.decoder.awaiting()
+    }
+}
+
+/// What a read came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Bytes of the buffer that are done with.
+    pub consumed: usize,
+    /// Requests and refusals whose answers are due.
+    pub answers: u32,
+    /// `pipeline_max` was met: there may be a whole request in what is left.
+    pub more: bool,
+}
+
+pub struct Settings {
+    pub shard: usize,
+    pub shards: usize,
+    pub pipeline_max: u32,
+    pub request_deadline_ms: u64,
+    /// How long until the next tick, at the most: a deadline is met rather early than late.
+    pub tick_ms: u64,
+}
+
+pub struct Pipeline {
+    settings: Settings,
+    api: Arc<Api>,
+    budgets: Budgets,
+    scratch: api::Scratch,
+    gathered: Gathered,
+    reads: Reads,
+    owner: Owner,
+    pub outbound: Outbound,
+    pub writer: Writer,
+    pub counters: Counters,
+    pub latency: Latency,
+    pub effects: Effects,
+    /// Kept for its memory: marks of one batch on their way to the table.
+    settled: Vec<(NameHash, u32)>,
+    /// A budget has refused since the last success: look at them before parsing.
+    pressed: bool,
+    /// Responses say `Connection: close`.
+    draining: bool,
+}
+
+impl Pipeline {
+    pub fn new(
+        settings: Settings,
+        api: Arc<Api>,
+        budgets: Budgets,
+        gathered: Gathered,
+        owner: Owner,
+        outbound: Outbound,
+        writer: Writer,
+    ) -> Self {
+        Pipeline {
+            settings,
+            api,
+            budgets,
+            scratch: api::Scratch::default(),
+            gathered,
+            reads: Reads::default(),
+            owner,
+            outbound,
+            writer,
+            counters: Counters::default(),
+            latency: Latency::default(),
+            effects: Effects::default(),
+            settled: Vec::new(),
+            pressed: false,
+            draining: false,
+        }
+    }
+
+    /// Decodes as many requests as are there, hands their points to their owners, and notes the
+    /// answers. The connection comes back when all of them were sent.
+    pub fn read(&mut self, connection: &mut Connection, buffer: &mut [u8], now: Now) -> Taken {
+        let deadline_ms = now.ms() + self.settings.request_deadline_ms;
+        let id = self.reads.open(connection.index, deadline_ms, now.us);
+        connection.read = id;
+        let mut consumed = 0;
+        let mut more = false;
+        while !connection.closing {
+            if self.reads.len(id) >= self.settings.pipeline_max {
+                more = true;
+                break;
+            }
+            match connection.decoder.next(&mut buffer[consumed..]) {
+                Decoded::Incomplete { send_continue } => {
+                    connection.owes_continue |= send_continue;
+                    break;
+                }
+                Decoded::Refused(refusal) => {
+                    connection.closing = true;
+                    self.refuse(id, refusal);
+                }
+                Decoded::Message {
+                    message,
+                    consumed: taken,
+                } => {
+                    connection.closing = !message.keep_alive || self.draining;
+                    let mut to = ReplyTo::message(&message);
+                    to.keep_alive = !connection.closing;
+                    self.request(id, &message, to, now);
+                    consumed += taken;
+                }
+            }
+        }
+        self.hand_over(id, now);
+        Taken {
+            consumed,
+            answers: self.reads.len(id),
+            more,
+        }
+    }
+
+    /// A message whose framing is lost, or that met a bound: answered, then closed.
+    fn refuse(&mut self, id: ReadId, refusal: Refusal) {
+        let answer = verdict::refused(refusal);
+        self.reads.push(id, None, answer, 0, ReplyTo::REFUSED);
+    }
+
+    /// The time for a request ran out before it was there.
+    pub fn too_slow(&mut self, connection: &mut Connection, now: Now) {
+        let deadline_ms = now.ms() + self.settings.request_deadline_ms;
+        connection.read = self.reads.open(connection.index, deadline_ms, now.us);
+        connection.closing = true;
+        self.refuse(connection.read, Refusal::TooSlow);
+    }
+
+    fn request(&mut self, id: ReadId, message: &Message<'_>, to: ReplyTo, now: Now) {
+        let endpoint = endpoint(message.path);
+        let mut owners = 0;
+        let large = message.body.len() > PARSED_ANYWAY_BYTES;
+        let answer = if large && self.pressed && self.budgets.exhausted() {
+            verdict::busy(RETRY_AFTER_SECONDS)
+        } else {
+            self.gathered.begin();
+            let sink = &mut self.gathered;
+            match self
+                .api
+                .decide(message, now.unix_seconds, &mut self.scratch, sink)
+            {
+                Decision::Points(tally) => {
+                    let reserved = self.budgets.reserve(self.gathered.needs());
+                    self.pressed = reserved.is_err();
+                    match reserved {
+                        Ok(()) => {
+                            self.count(&tally, None);
+                            owners = self.gathered.commit(self.reads.len(id), tally.namespace);
+                            verdict::accepted()
+                        }
+                        Err(refused) => {
+                            self.gathered.rollback();
+                            let (problem, answer) = match refused {
+                                Refused::Full => {
+                                    (Problem::Busy, verdict::busy(RETRY_AFTER_SECONDS))
+                                }
+                                Refused::TooLarge => {
+                                    (Problem::LargerThanBudget, verdict::larger_than_budget())
+                                }
+                            };
+                            self.count(&tally, Some(problem));
+                            answer
+                        }
+                    }
+                }
+                Decision::Answer { answer, tally } => {
+                    self.gathered.rollback();
+                    self.count(&tally, tally.problem);
+                    answer
+                }
+                Decision::Probe(answer) => {
+                    self.effects.heartbeat = true;
+                    answer
+                }
+            }
+        };
+        self.reads.push(id, Some(endpoint), answer, owners, to);
+    }
+
+    /// Counts what a request's points came to; with a problem, all of them were rejected for it.
+    fn count(&mut self, tally: &Tally, problem: Option<Problem>) {
+        let received = u64::from(tally.received);
+        let points = &mut self.counters.points;
+        points.received += received;
+        match problem {
+            None => points.discard(Discard::NotFinite, tally.discarded_not_finite.into()),
+            Some(problem) => points.reject(reject_cause(problem), received),
+        }
+        if let Some(namespace) = tally.namespace {
+            let numbers = self.counters.namespace(namespace);
+            numbers.received += received;
+            if problem.is_some() {
+                numbers.rejected += received;
+            }
+        }
+    }
+
+    /// The read is decoded: one group for each owner it touched. The own one is decided at once.
+    fn hand_over(&mut self, id: ReadId, now: Now) {
+        let mut own = None;
+        for owner in 0..self.settings.shards {
+            if let Some(group) = self.gathered.take(owner, id) {
+                self.reads.handed_over(id);
+                if owner == self.settings.shard {
+                    own = Some(group);
+                } else {
+                    self.counters.mesh.groups_sent += 1;
+                    self.effects.groups.push((owner, group));
+                }
+            }
+        }
+        if let Some(group) = own {
+            self.group(group, now);
+        }
+    }
+
+    /// A group for this owner.
+    pub fn group(&mut self, group: Group, now: Now) {
+        let mut accept = Into {
+            outbound: &mut self.outbound,
+            now_ms: now.ms(),
+        };
+        if let Some(group) = self.owner.decide(group, &mut accept, now.ms()) {
+            self.finish(group, now);
+        }
+        self.release_duplicates();
+    }
+
+    /// Every point of the group is decided. (With a journal: and it is durable.)
+    fn finish(&mut self, group: Group, now: Now) {
+        let reply = Reply {
+            group,
+            owner: self.settings.shard,
+            failed: false,
+        };
+        if reply.group.from == self.settings.shard {
+            self.reply(reply, now);
+        } else {
+            self.effects.replies.push((reply.group.from, reply));
+        }
+    }
+
+    fn release_duplicates(&mut self) {
+        let released = self.owner.take_released();
+        if released > 0 {
+            self.budgets.release(self.settings.shard, released);
+        }
+    }
+
+    /// An owner's reply to a group of ours.
+    pub fn reply(&mut self, reply: Reply, now: Now) {
+        if let Some(began_us) = self.reads.began_us(reply.group.read)
+            && reply.owner != self.settings.shard
+        {
+            self.latency.record(Stage::Owner, now.us - began_us);
+        }
+        let unknown = reply.failed.then(verdict::outcome_unknown);
+        let requests = reply.group.parts.iter().map(|part| part.request);
+        let woken = self
+            .reads
+            .decided(reply.group.read, requests, unknown.as_ref());
+        self.effects.wake.extend(woken);
+        self.gathered.recycle(reply.group);
+    }
+
+    /// Appends the answers whose turn has come. True when the read is over.
+    pub fn answers(
+        &mut self,
+        connection: &mut Connection,
+        out: &mut Vec<u8>,
+        date: &Date,
+        now: Now,
+    ) -> bool {
+        while let Some(ready) = self.reads.next_ready(connection.read) {
+            connection.closing |= !ready.to.keep_alive || ready.answer.close;
+            let status = ready.answer.status;
+            match ready.endpoint {
+                Some(endpoint) => self.counters.http.answer(endpoint, status),
+                None => self.counters.http.refused.count(status),
+            }
+            response::write(out, &ready.answer, ready.to, date);
+        }
+        if !self.reads.complete(connection.read) {
+            return false;
+        }
+        let began_us = self.reads.close(connection.read);
+        if let Some(began_us) = began_us.filter(|_| !out.is_empty()) {
+            self.latency.record(Stage::Request, now.us - began_us);
+        }
+        if std::mem::take(&mut connection.owes_continue) {
+            out.extend_from_slice(response::CONTINUE);
+        }
+        true
+    }
+
+    /// The connection is gone; its points are decided all the same.
+    pub fn forget(&mut self, connection: &Connection) {
+        self.reads.close(connection.read);
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Now) {
+        if self.owner.lookups.overdue(now.ms(), self.settings.tick_ms) {
+            self.store_silent(now);
+        }
+        let unknown = verdict::outcome_unknown();
+        let Pipeline { reads, effects, .. } = self;
+        reads.expire(now.ms(), &unknown, |connection| {
+            effects.wake.push(connection);
+        });
+        self.delivered(|outbound, on_delivered| outbound.tick(now.ms(), on_delivered));
+    }
+
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+}
+
+/// Accepted points go into the outbound.
+pub struct Into<'a> {
+    outbound: &'a mut Outbound,
+    now_ms: u64,
+}
+
+impl Accept for Into<'_> {
+    fn accept(&mut self, hash: NameHash, point: Point<'_>, accepted: Accepted) {
+        self.outbound.push(hash, point, accepted, self.now_ms);
+    }
+}
+
+fn endpoint(path: &[u8]) -> Endpoint {
+    match route::Endpoint::of(path) {
+        Some(route::Endpoint::MetricData) => Endpoint::MetricData,
+        Some(route::Endpoint::MetricDataPost) => Endpoint::MetricDataPost,
+        Some(route::Endpoint::PopulateMetric) => Endpoint::PopulateMetric,
+        None => Endpoint::Other,
+    }
+}
+
+/// The label under which a request's points count as rejected.
+fn reject_cause(problem: Problem) -> Reject {
+    Reject::ALL
+        .iter()
+        .copied()
+        .find(|cause| cause.label() == problem.reason())
+        .unwrap_or(Reject::Other)
+}

@@ -1,0 +1,56 @@
+//! What a shard has done, as the numbers everybody is shown.
+
+use super::Pipeline;
+use crate::telemetry::Snapshot;
+use crate::telemetry::counters::{Counters, Gauges};
+
+impl Pipeline {
+    /// The pipeline's part of a snapshot; what only the runtime knows (sockets) is 0.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            counters: self.counted(),
+            gauges: self.gauges(),
+            latency: self.latency.clone(),
+        }
+    }
+
+    /// Each stage counts for itself; here it is put together.
+    fn counted(&self) -> Counters {
+        let mut counters = self.counters.clone();
+        let decided = self.owner.decided();
+        let namespaces = decided.len() - 1;
+        for (index, decided) in decided.iter().enumerate() {
+            let points = &mut counters.points;
+            points.accepted += decided.accepted;
+            points.unchecked += decided.unchecked;
+            points.duplicate_same += decided.same;
+            points.duplicate_older += decided.older;
+            // The last one counts points without a namespace.
+            if index < namespaces {
+                counters.namespace(index as u16).duplicate += decided.same + decided.older;
+            }
+        }
+        counters.last.lookups = self.owner.lookups.lookups;
+        counters.last.lookup_timeouts = self.owner.lookups.timeouts;
+        counters.carbon.frames_sent = self.outbound.frames_sent;
+        counters.carbon.frames_repeated = self.outbound.frames_repeated;
+        counters.carbon.bytes_sent = self.outbound.bytes_sent;
+        counters.table.evicted = self.owner.evicted;
+        counters.table.evicted_unsaved = self.owner.evicted_unsaved;
+        counters
+    }
+
+    fn gauges(&self) -> Gauges {
+        let table = self.owner.table();
+        Gauges {
+            points_queued: self.outbound.points_queued(),
+            in_flight_bytes: self.budgets.reserved(self.settings.shard) as u64,
+            in_flight_bytes_max: self.budgets.limit() as u64,
+            marks_pending: self.writer.waiting() as u64,
+            table_entries: table.len() as u64,
+            table_unsaved: table.unsaved() as u64,
+            table_bytes: table.bytes() as u64,
+            ..Gauges::default()
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The owner's side of a shard: what carbon and the last store are given, and what they give back.
+
+use super::{Into, Now, Pipeline};
+use crate::budget::Budgets;
+use crate::carbon::outbound::{Delivery, Frame, Outbound};
+use crate::dedup::Owner;
+use crate::last::Mark;
+use crate::router::Group;
+
+impl Pipeline {
+    /// Runs one step of the outbound that may deliver frames, and books what it delivers.
+    pub(super) fn delivered(
+        &mut self,
+        step: impl FnOnce(&mut Outbound, &mut dyn FnMut(&Frame, Delivery)),
+    ) {
+        let Pipeline {
+            outbound,
+            writer,
+            counters,
+            budgets,
+            settings,
+            ..
+        } = self;
+        step(outbound, &mut |frame, delivery| {
+            counters.points.delivered += u64::from(frame.points);
+            if delivery == Delivery::Unconfirmed {
+                counters.points.unconfirmed += u64::from(frame.points);
+            }
+            budgets.release(settings.shard, frame.cost);
+            for (hash, name, mark, unchecked) in frame.marks() {
+                writer.push(name, hash, mark, unchecked);
+            }
+        });
+    }
+
+    /// The sink has everything written so far.
+    pub fn sink_confirmed(&mut self) {
+        self.delivered(|outbound, on_delivered| outbound.confirmed(on_delivered));
+    }
+
+    pub fn carbon_lost(&mut self) {
+        self.delivered(|outbound, on_delivered| outbound.lost(on_delivered));
+    }
+
+    /// The next batch of names to look up.
+    pub fn take_lookup(&mut self) -> Option<(u64, Vec<String>)> {
+        self.owner.lookups.take()
+    }
+
+    /// The store has answered a look-up.
+    pub fn looked_up(&mut self, id: u64, marks: impl Iterator<Item = Option<u32>>, now: Now) {
+        self.owner.store_answers();
+        self.resolve(now, |owner, accept, done| {
+            owner.found(id, marks, accept, done)
+        });
+    }
+
+    /// The store did not answer within the look-up deadline, or refused to.
+    pub fn store_silent(&mut self, now: Now) {
+        self.resolve(now, |owner, accept, done| owner.store_silent(accept, done));
+    }
+
+    fn resolve(
+        &mut self,
+        now: Now,
+        step: impl FnOnce(&mut Owner, &mut Into<'_>, &mut dyn FnMut(Group)),
+    ) {
+        let mut finished = Vec::new();
+        let mut accept = Into {
+            outbound: &mut self.outbound,
+            now_ms: now.ms(),
+        };
+        step(&mut self.owner, &mut accept, &mut |group| {
+            finished.push(group);
+        });
+        for group in finished {
+            self.finish(group, now);
+        }
+        self.release_duplicates();
+    }
+
+    pub fn store_answers(&mut self) {
+        self.owner.store_answers();
+    }
+
+    /// The connection is gone: what was under way is written or asked again.
+    pub fn store_lost(&mut self) {
+        self.writer.lost();
+    }
+
+    /// Marks looked up before their first write.
+    pub fn marks_checked(&mut self, id: u64, found: &[Option<Mark>]) {
+        let mut newer = std::mem::take(&mut self.settled);
+        self.writer.checked(id, found, &mut newer);
+        for (hash, timestamp) in newer.drain(..) {
+            self.owner.raise(hash, timestamp);
+        }
+        self.settled = newer;
+    }
+
+    /// Marks written: from here on a restart remembers them.
+    pub fn marks_stored(&mut self, id: u64) {
+        let mut saved = std::mem::take(&mut self.settled);
+        self.writer.stored(id, &mut saved);
+        self.counters.last.marks_written += saved.len() as u64;
+        for (hash, timestamp) in saved.drain(..) {
+            self.owner.saved(hash, timestamp);
+        }
+        self.settled = saved;
+    }
+
+    /// Something waits for the last store's task.
+    pub fn wants_store(&self) -> bool {
+        self.owner.lookups.waiting()
+    }
+
+    pub fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    pub fn owner_mut(&mut self) -> &mut Owner {
+        &mut self.owner
+    }
+
+    pub fn budgets(&self) -> &Budgets {
+        &self.budgets
+    }
+}

@@ -1,0 +1,201 @@
+//! The admin listener, on the populate core: `/metrics`, `/healthz`, `/readyz`. It asks every shard for
+//! its counters and sums them; a shard that does not answer is shown as not up, not waited for.
+
+use super::control::{Control, Phase};
+use super::mesh::{Ends, Mesh, Parcel};
+use super::{SWEEP, sweep};
+use crate::budget::Budgets;
+use crate::http::{Decoded, Decoder, Limits};
+use crate::telemetry::prometheus;
+use crate::telemetry::{Process, Snapshot};
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use glommio::channels::shared_channel::ConnectedReceiver;
+use glommio::net::{TcpListener, TcpStream};
+use std::cell::{Cell, RefCell};
+use std::io::{self, Write};
+use std::os::fd::{FromRawFd, IntoRawFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A scrape waits this long for a shard: far longer than a busy one takes, far shorter than a scraper does.
+const ANSWER_DEADLINE: Duration = Duration::from_millis(500);
+/// Scrapers and probes, not the public.
+const CONNECTIONS_MAX: usize = 64;
+const IDLE_DEADLINE: Duration = Duration::from_secs(30);
+const LIMITS: Limits = Limits {
+    head_bytes_max: 8 * 1024,
+    body_bytes_max: 0,
+};
+
+struct Admin {
+    control: Arc<Control>,
+    budgets: Budgets,
+    process: Process,
+    mesh: Mesh,
+    shards: usize,
+    /// The newest snapshot of each shard, and whether it came since it was last asked for.
+    snapshots: RefCell<Vec<Snapshot>>,
+    fresh: RefCell<Vec<bool>>,
+    connections: Cell<usize>,
+}
+
+pub async fn serve(
+    control: Arc<Control>,
+    budgets: Budgets,
+    process: Process,
+    listener: std::net::TcpListener,
+    ends: Ends,
+) {
+    let (mesh, receivers) = sweep::connect(ends).await;
+    let admin = Rc::new(Admin {
+        shards: receivers.len(),
+        snapshots: RefCell::new(vec![Snapshot::default(); receivers.len()]),
+        fresh: RefCell::new(vec![false; receivers.len()]),
+        control,
+        budgets,
+        process,
+        mesh,
+        connections: Cell::new(0),
+    });
+    for receiver in receivers {
+        glommio::spawn_local_into(receive(admin.clone(), receiver), sweep::mesh_queue())
+            .expect("the queue was just made")
+            .detach();
+    }
+    glommio::spawn_local(accept(admin.clone(), listener)).detach();
+    admin.control.meet();
+    let mut met = Phase::Serving;
+    while admin.control.phase() < Phase::Stopped {
+        glommio::timer::sleep(SWEEP).await;
+        admin.mesh.flush();
+        let phase = admin.control.phase();
+        if phase > met {
+            met = phase;
+            admin.control.meet();
+        }
+    }
+    admin.mesh.close();
+}
+
+async fn receive(admin: Rc<Admin>, receiver: ConnectedReceiver<Parcel>) {
+    while let Some(parcel) = receiver.recv().await {
+        if let Parcel::Observed { from, snapshot } = parcel {
+            admin.snapshots.borrow_mut()[from] = *snapshot;
+            admin.fresh.borrow_mut()[from] = true;
+        }
+    }
+}
+
+async fn accept(admin: Rc<Admin>, listener: std::net::TcpListener) {
+    // SAFETY: the listener gives its descriptor up.
+    let listener = unsafe { TcpListener::from_raw_fd(listener.into_raw_fd()) };
+    loop {
+        match listener.accept().await {
+            Ok(stream) if admin.connections.get() < CONNECTIONS_MAX => {
+                let admin = admin.clone();
+                glommio::spawn_local(async move {
+                    admin.connections.set(admin.connections.get() + 1);
+                    // An error is the client's going away.
+                    let _ = converse(&admin, stream).await;
+                    admin.connections.set(admin.connections.get() - 1);
+                })
+                .detach();
+            }
+            Ok(_) => {}
+            Err(_) => glommio::timer::sleep(SWEEP).await,
+        }
+    }
+}
+
+async fn converse(admin: &Rc<Admin>, mut stream: TcpStream) -> io::Result<()> {
+    stream
+        .set_read_timeout(Some(IDLE_DEADLINE))
+        .map_err(io::Error::from)?;
+    let mut decoder = Decoder::new(LIMITS);
+    let mut input = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let (path, consumed, keep_alive) = match decoder.next(&mut input) {
+            Decoded::Message { message, consumed } => {
+                let path = String::from_utf8_lossy(message.path).into_owned();
+                (path, consumed, message.keep_alive)
+            }
+            Decoded::Incomplete { .. } => {
+                let length = stream.read(&mut buffer).await?;
+                if length == 0 {
+                    return Ok(());
+                }
+                input.extend_from_slice(&buffer[..length]);
+                continue;
+            }
+            Decoded::Refused(refusal) => {
+                let (status, text) = (refusal.status(), format!("{refusal}\n"));
+                return stream.write_all(&response(status, &text, false)).await;
+            }
+        };
+        input.drain(..consumed);
+        let (status, text) = answer(admin, &path).await;
+        stream
+            .write_all(&response(status, &text, keep_alive))
+            .await?;
+        if !keep_alive {
+            return Ok(());
+        }
+    }
+}
+
+async fn answer(admin: &Admin, path: &str) -> (u16, String) {
+    match path {
+        "/metrics" => {
+            let snapshots = observe(admin).await;
+            (200, prometheus::render(&admin.process, &snapshots))
+        }
+        "/healthz" => (200, "ok\n".to_owned()),
+        "/readyz" => match admin.control.phase() {
+            Phase::Serving if admin.budgets.exhausted() => (
+                503,
+                "every shard's budget is full: carbon does not keep up\n".to_owned(),
+            ),
+            Phase::Serving => (200, "ready\n".to_owned()),
+            Phase::Starting => (503, "starting\n".to_owned()),
+            _ => (503, "draining\n".to_owned()),
+        },
+        _ => (404, "/metrics, /healthz, /readyz\n".to_owned()),
+    }
+}
+
+/// One snapshot per shard. A shard that does not answer in time is shown as it was last, so that no
+/// counter goes back.
+async fn observe(admin: &Admin) -> Vec<Snapshot> {
+    admin.fresh.borrow_mut().fill(false);
+    for shard in 0..admin.shards {
+        let to = admin.shards;
+        admin.mesh.send(shard, Parcel::Observe { to });
+    }
+    let mut waited = Duration::ZERO;
+    while waited < ANSWER_DEADLINE && admin.fresh.borrow().contains(&false) {
+        glommio::timer::sleep(Duration::from_millis(1)).await;
+        waited += Duration::from_millis(1);
+    }
+    admin.snapshots.borrow().clone()
+}
+
+fn response(status: u16, text: &str, keep_alive: bool) -> Vec<u8> {
+    let reason = match status {
+        200 => "OK",
+        404 => "Not Found",
+        503 => "Service Unavailable",
+        _ => "Refused",
+    };
+    let connection = if keep_alive { "keep-alive" } else { "close" };
+    let mut out = Vec::with_capacity(text.len() + 160);
+    write!(
+        out,
+        "HTTP/1.1 {status} {reason}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n\
+         Content-Length: {}\r\nConnection: {connection}\r\n\r\n{text}",
+        text.len()
+    )
+    .expect("a Vec takes everything");
+    out
+}

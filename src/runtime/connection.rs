@@ -1,0 +1,228 @@
+//! One connection: read, let the pipeline decide, answer in order with one send, read on.
+//!
+//! The shard's one buffer is lent to a read only while it is decoded; what is not a whole message yet
+//! moves to the connection. Replacing the socket driver means replacing [`receive`] and [`send`].
+
+use super::connections::Waits;
+use super::shard::Shard;
+use crate::http::Limits;
+use crate::http::decoder::Awaiting;
+use crate::pipeline::{Connection, Taken};
+use futures_lite::{AsyncRead, AsyncWriteExt};
+use glommio::net::TcpStream;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::rc::Rc;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// For the head of a request, from its first byte.
+    pub head_ms: u64,
+    /// For a whole request, and for a client to take its answer.
+    pub request_ms: u64,
+    pub idle_ms: u64,
+}
+
+/// How much more is read of a message that did not come whole: as much as there is already, within
+/// these. The decoder refuses what would grow past its bounds.
+const READ_MORE_BYTES_MIN: usize = 4 * 1024;
+const READ_MORE_BYTES_MAX: usize = 256 * 1024;
+/// A kept-back part above this is freed when it is empty: one large body is not remembered.
+const KEPT_CAPACITY_BYTES: usize = 16 * 1024;
+/// After a refusal, what the client is still sending is read and dropped up to this, so that closing
+/// does not reset the connection before it has read the answer.
+const LINGER_BYTES_MAX: usize = 8 * 1024 * 1024;
+const LINGER_MS: u64 = 2000;
+
+pub async fn serve(shard: Rc<Shard>, mut stream: TcpStream, limits: Limits, deadlines: Deadlines) {
+    let descriptor = stream.as_raw_fd();
+    let idle_until = shard.clock.now().ms() + deadlines.idle_ms;
+    let index = shard.connections.open(descriptor, idle_until);
+    let mut connection = Connection::new(index, limits);
+    let mut session = Session {
+        shard: &shard,
+        index,
+        deadlines,
+        rest: Vec::new(),
+        out: Vec::new(),
+        began_ms: 0,
+    };
+    // An error is the client's going away: its points are decided all the same, nobody is left to tell.
+    let _ = session.run(&mut stream, &mut connection).await;
+    shard.turn(|pipeline, _| pipeline.forget(&connection));
+    shard.connections.close(index);
+}
+
+struct Session<'a> {
+    shard: &'a Shard,
+    index: usize,
+    deadlines: Deadlines,
+    /// The beginning of a message whose end has not been read.
+    rest: Vec<u8>,
+    out: Vec<u8>,
+    /// When the first byte of `rest` came.
+    began_ms: u64,
+}
+
+impl Session<'_> {
+    async fn run(&mut self, stream: &mut TcpStream, connection: &mut Connection) -> io::Result<()> {
+        let mut more = false;
+        loop {
+            let taken = if more {
+                self.decode_rest(connection)
+            } else {
+                self.arm(connection);
+                match self.read(stream, connection).await? {
+                    Some(taken) => taken,
+                    None if self.shard.connections.timed_out(self.index) => {
+                        self.shard.turn(|p, now| p.too_slow(connection, now));
+                        self.answer(stream, connection).await?;
+                        return self.linger(stream).await;
+                    }
+                    None => return Ok(()),
+                }
+            };
+            more = taken.more;
+            self.answer(stream, connection).await?;
+            if connection.is_closing() {
+                return self.linger(stream).await;
+            }
+        }
+    }
+
+    /// How long the next read may take.
+    fn arm(&mut self, connection: &Connection) {
+        let now_ms = self.shard.clock.now().ms();
+        let (waits, deadline_ms) = if self.rest.is_empty() {
+            self.began_ms = 0;
+            (Waits::Idle, now_ms + self.deadlines.idle_ms)
+        } else {
+            if self.began_ms == 0 {
+                self.began_ms = now_ms;
+            }
+            let allowed_ms = match connection.awaiting() {
+                Awaiting::Body => self.deadlines.request_ms,
+                Awaiting::Head | Awaiting::Request => self.deadlines.head_ms,
+            };
+            (Waits::Request, self.began_ms + allowed_ms)
+        };
+        self.shard.connections.waits(self.index, waits, deadline_ms);
+    }
+
+    /// Reads once and decodes. `None` at the end of the stream.
+    async fn read(
+        &mut self,
+        stream: &mut TcpStream,
+        connection: &mut Connection,
+    ) -> io::Result<Option<Taken>> {
+        let shard = self.shard;
+        if self.rest.is_empty() {
+            let length = receive(stream, |stream, context| {
+                stream.poll_read(context, &mut shard.buffer.borrow_mut())
+            })
+            .await?;
+            if length == 0 {
+                return Ok(None);
+            }
+            // Nothing runs between the read's return and here: the bytes are still ours.
+            let mut buffer = shard.buffer.borrow_mut();
+            let bytes = &mut buffer[..length];
+            let taken = shard.turn(|p, now| p.read(connection, bytes, now));
+            self.rest.extend_from_slice(&bytes[taken.consumed..]);
+            return Ok(Some(taken));
+        }
+        let filled = self.rest.len();
+        let room = filled.clamp(READ_MORE_BYTES_MIN, READ_MORE_BYTES_MAX);
+        self.rest.resize(filled + room, 0);
+        let rest = &mut self.rest;
+        let length = receive(stream, |stream, context| {
+            stream.poll_read(context, &mut rest[filled..])
+        })
+        .await?;
+        self.rest.truncate(filled + length);
+        if length == 0 {
+            return Ok(None);
+        }
+        Ok(Some(self.decode_rest(connection)))
+    }
+
+    fn decode_rest(&mut self, connection: &mut Connection) -> Taken {
+        let rest = &mut self.rest;
+        let taken = self.shard.turn(|p, now| p.read(connection, rest, now));
+        if taken.consumed > 0 {
+            self.rest.drain(..taken.consumed);
+            self.began_ms = 0;
+        }
+        if self.rest.is_empty() && self.rest.capacity() > KEPT_CAPACITY_BYTES {
+            self.rest = Vec::new();
+        }
+        taken
+    }
+
+    /// Sends the answers of the read in order: those that are ready at once, the others when their
+    /// owners have decided.
+    async fn answer(
+        &mut self,
+        stream: &mut TcpStream,
+        connection: &mut Connection,
+    ) -> io::Result<()> {
+        let shard = self.shard;
+        loop {
+            let out = &mut self.out;
+            let over = shard.turn(|p, now| p.answers(connection, out, &shard.clock.date(), now));
+            if !self.out.is_empty() {
+                let until = shard.clock.now().ms() + self.deadlines.request_ms;
+                shard.connections.waits(self.index, Waits::Client, until);
+                send(stream, &self.out).await?;
+                self.out.clear();
+            }
+            if over {
+                if self.out.capacity() > KEPT_CAPACITY_BYTES {
+                    self.out = Vec::new();
+                }
+                return Ok(());
+            }
+            shard.connections.waits(self.index, Waits::Owners, u64::MAX);
+            shard.connections.woken(self.index).await;
+        }
+    }
+
+    /// Closes so that the answer reaches a client that is still sending: half-close, read and drop a
+    /// bounded amount, close.
+    async fn linger(&mut self, stream: &mut TcpStream) -> io::Result<()> {
+        let until = self.shard.clock.now().ms() + LINGER_MS;
+        self.shard
+            .connections
+            .waits(self.index, Waits::Client, until);
+        stream.shutdown(std::net::Shutdown::Write).await?;
+        let shard = self.shard;
+        let mut dropped = 0;
+        while dropped < LINGER_BYTES_MAX {
+            let length = receive(stream, |stream, context| {
+                stream.poll_read(context, &mut shard.buffer.borrow_mut())
+            })
+            .await?;
+            if length == 0 {
+                break;
+            }
+            dropped += length;
+        }
+        Ok(())
+    }
+}
+
+/// Reads once. The buffer is borrowed only while bytes are copied into it.
+async fn receive(
+    stream: &mut TcpStream,
+    mut read: impl FnMut(
+        Pin<&mut TcpStream>,
+        &mut std::task::Context<'_>,
+    ) -> std::task::Poll<io::Result<usize>>,
+) -> io::Result<usize> {
+    futures_lite::future::poll_fn(|context| read(Pin::new(stream), context)).await
+}
+
+async fn send(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await
+}

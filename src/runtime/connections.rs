@@ -1,0 +1,147 @@
+//! The connections of one shard: who waits, and for how long. One sweep looks at all deadlines; a read
+//! has no timer of its own.
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::RawFd;
+use std::task::{Poll, Waker};
+
+/// What a connection is waiting for, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// For a first byte: nothing is lost when it is closed.
+    Idle,
+    /// For the rest of a request: answered 408.
+    Request,
+    /// For its points' owners; they have a deadline of their own.
+    Owners,
+    /// For the client to take what it is sent, or to stop sending.
+    Client,
+}
+
+#[derive(Debug)]
+struct Entry {
+    descriptor: RawFd,
+    waits: Waits,
+    deadline_ms: u64,
+    timed_out: bool,
+    waker: Option<Waker>,
+}
+
+pub struct Connections {
+    entries: RefCell<Vec<Option<Entry>>>,
+    free: RefCell<Vec<usize>>,
+    open: Cell<usize>,
+    max: usize,
+    pub accepted: Cell<u64>,
+}
+
+impl Connections {
+    pub fn new(max: usize) -> Self {
+        Connections {
+            entries: RefCell::default(),
+            free: RefCell::default(),
+            open: Cell::new(0),
+            max,
+            accepted: Cell::new(0),
+        }
+    }
+
+    pub fn open(&self, descriptor: RawFd, deadline_ms: u64) -> usize {
+        let entry = Some(Entry {
+            descriptor,
+            waits: Waits::Idle,
+            deadline_ms,
+            timed_out: false,
+            waker: None,
+        });
+        self.open.set(self.open.get() + 1);
+        self.accepted.set(self.accepted.get() + 1);
+        let mut entries = self.entries.borrow_mut();
+        match self.free.borrow_mut().pop() {
+            Some(index) => {
+                entries[index] = entry;
+                index
+            }
+            None => {
+                entries.push(entry);
+                entries.len() - 1
+            }
+        }
+    }
+
+    /// Before the descriptor is closed: the sweep must never touch one that belongs to somebody else.
+    pub fn close(&self, index: usize) {
+        self.entries.borrow_mut()[index] = None;
+        self.free.borrow_mut().push(index);
+        self.open.set(self.open.get() - 1);
+    }
+
+    pub fn count(&self) -> usize {
+        self.open.get()
+    }
+
+    pub fn full(&self) -> bool {
+        self.open.get() >= self.max
+    }
+
+    pub fn waits(&self, index: usize, waits: Waits, deadline_ms: u64) {
+        if let Some(entry) = &mut self.entries.borrow_mut()[index] {
+            entry.waits = waits;
+            entry.deadline_ms = deadline_ms;
+        }
+    }
+
+    pub fn timed_out(&self, index: usize) -> bool {
+        self.entries.borrow()[index]
+            .as_ref()
+            .is_some_and(|entry| entry.timed_out)
+    }
+
+    pub fn wake(&self, index: usize) {
+        let mut entries = self.entries.borrow_mut();
+        if let Some(waker) = entries
+            .get_mut(index)
+            .and_then(Option::as_mut)
+            .and_then(|entry| entry.waker.take())
+        {
+            waker.wake();
+        }
+    }
+
+    /// Sleeps until the next [`wake`](Self::wake); the caller looks again at what it waits for.
+    pub async fn woken(&self, index: usize) {
+        let mut slept = false;
+        futures_lite::future::poll_fn(|context| {
+            if std::mem::replace(&mut slept, true) {
+                return Poll::Ready(());
+            }
+            if let Some(entry) = &mut self.entries.borrow_mut()[index] {
+                entry.waker = Some(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Ends the waiting of those past their deadline, by shutting their sockets down: the read or write
+    /// under way returns and its task finds out why.
+    ///
+    /// `hurry`: idle connections give way at once (the cap is met, or the service drains).
+    pub fn sweep(&self, now_ms: u64, hurry: bool) {
+        for entry in self.entries.borrow_mut().iter_mut().flatten() {
+            let how = match entry.waits {
+                Waits::Idle if hurry || now_ms >= entry.deadline_ms => libc::SHUT_RD,
+                Waits::Request if now_ms >= entry.deadline_ms => {
+                    entry.timed_out = true;
+                    libc::SHUT_RD
+                }
+                Waits::Client if now_ms >= entry.deadline_ms => libc::SHUT_RDWR,
+                _ => continue,
+            };
+            // Once is enough; what follows has a deadline of its own.
+            entry.deadline_ms = u64::MAX;
+            // SAFETY: `close` is called before the descriptor is; a refusal means that the peer was faster.
+            unsafe { libc::shutdown(entry.descriptor, how) };
+        }
+    }
+}

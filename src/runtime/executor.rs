@@ -1,0 +1,30 @@
+//! What every executor of ours has in common: its core, its name, its memory, its blocking pool.
+
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+/// Locked memory for O_DIRECT buffers, of which there are none: glommio's default is 10 MiB each.
+const IO_MEMORY_BYTES: usize = 64 * 1024;
+/// Threads for what may block: dialling carbon, dialling or asking the store, appending to a file.
+const BLOCKING_THREADS: usize = 3;
+/// How long a task may run before others on its executor are looked at.
+const PREEMPT: Duration = Duration::from_millis(10);
+
+pub fn spawn<F>(
+    name: &str,
+    cpu: usize,
+    body: impl FnOnce() -> F + Send + 'static,
+) -> io::Result<ExecutorJoinHandle<()>>
+where
+    F: Future<Output = ()> + 'static,
+{
+    LocalExecutorBuilder::new(Placement::Fixed(cpu))
+        .name(name)
+        .io_memory(IO_MEMORY_BYTES)
+        .preempt_timer(PREEMPT)
+        .blocking_thread_pool_placement(PoolPlacement::Unbound(BLOCKING_THREADS))
+        .spawn(body)
+        .map_err(|error| io::Error::other(error.to_string()))
+}

@@ -1,0 +1,148 @@
+//! The mesh: one bounded channel for each direction and pair of executors.
+//!
+//! What glommio's channels forbid (docs/decisions/0002): a receiver polled together with something
+//! else leaves a waker behind at each poll and overflows its task's reference count; `send` panics with
+//! two waiters; connecting can sleep for ever unless a timer runs. So: one task per receiver that only
+//! receives, `try_send` only, and a sweep timer on every executor before anything is connected.
+
+use crate::router::{Group, Reply};
+use crate::telemetry::Snapshot;
+use glommio::channels::shared_channel::{
+    self, ConnectedReceiver, ConnectedSender, SharedReceiver, SharedSender,
+};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+/// Slots of one channel. What does not fit waits on the sender's side, bounded by the budgets: every
+/// group has reserved its bytes and every reply belongs to a group.
+const CHANNEL_SLOTS: usize = 1024;
+
+/// What crosses between executors.
+#[derive(Debug)]
+pub enum Parcel {
+    Group(Group),
+    Reply(Reply),
+    /// Asks a shard for its counters.
+    Observe {
+        to: usize,
+    },
+    Observed {
+        from: usize,
+        snapshot: Box<Snapshot>,
+    },
+}
+
+/// One executor's ends, before it runs.
+pub struct Ends {
+    senders: Vec<Option<SharedSender<Parcel>>>,
+    receivers: Vec<Option<SharedReceiver<Parcel>>>,
+}
+
+/// Makes the ends of a full mesh of `members` executors.
+pub fn ends(members: usize) -> Vec<Ends> {
+    let none = || Ends {
+        senders: (0..members).map(|_| None).collect(),
+        receivers: (0..members).map(|_| None).collect(),
+    };
+    let mut all: Vec<Ends> = (0..members).map(|_| none()).collect();
+    for from in 0..members {
+        for to in (0..members).filter(|&to| to != from) {
+            let (sender, receiver) = shared_channel::new_bounded(CHANNEL_SLOTS);
+            all[from].senders[to] = Some(sender);
+            all[to].receivers[from] = Some(receiver);
+        }
+    }
+    all
+}
+
+impl Ends {
+    /// Connects to every other member. All ends are connected side by side: each waits for its peer, and
+    /// in sequence two members would wait for each other.
+    pub async fn connect(self) -> (Mesh, Vec<ConnectedReceiver<Parcel>>) {
+        let senders: Vec<_> = self
+            .senders
+            .into_iter()
+            .map(|sender| sender.map(|sender| glommio::spawn_local(sender.connect())))
+            .collect();
+        let receivers: Vec<_> = self
+            .receivers
+            .into_iter()
+            .flatten()
+            .map(|receiver| glommio::spawn_local(receiver.connect()))
+            .collect();
+        let mut to = Vec::new();
+        for sender in senders {
+            to.push(match sender {
+                Some(task) => Some(Lane::new(task.await)),
+                None => None,
+            });
+        }
+        let mut from = Vec::new();
+        for receiver in receivers {
+            from.push(receiver.await);
+        }
+        (Mesh { to }, from)
+    }
+}
+
+struct Lane {
+    sender: ConnectedSender<Parcel>,
+    /// What found the channel full, in order.
+    overflow: RefCell<VecDeque<Parcel>>,
+}
+
+impl Lane {
+    fn new(sender: ConnectedSender<Parcel>) -> Self {
+        Lane {
+            sender,
+            overflow: RefCell::default(),
+        }
+    }
+
+    fn flush(&self) {
+        let mut overflow = self.overflow.borrow_mut();
+        while let Some(parcel) = overflow.pop_front() {
+            if let Err(refused) = self.sender.try_send(parcel) {
+                overflow.push_front(take_back(refused));
+                return;
+            }
+        }
+    }
+}
+
+fn take_back(refused: glommio::GlommioError<Parcel>) -> Parcel {
+    use glommio::{GlommioError, ResourceType};
+    match refused {
+        GlommioError::WouldBlock(ResourceType::Channel(parcel))
+        | GlommioError::Closed(ResourceType::Channel(parcel)) => parcel,
+        other => unreachable!("try_send refuses with WouldBlock or Closed: {other:?}"),
+    }
+}
+
+/// The sending side of one executor.
+pub struct Mesh {
+    to: Vec<Option<Lane>>,
+}
+
+impl Mesh {
+    pub fn send(&self, member: usize, parcel: Parcel) {
+        let lane = self.to[member]
+            .as_ref()
+            .expect("no executor sends to itself");
+        let mut overflow = lane.overflow.borrow_mut();
+        overflow.push_back(parcel);
+        drop(overflow);
+        lane.flush();
+    }
+
+    /// Sends what found a channel full before.
+    pub fn flush(&self) {
+        self.to.iter().flatten().for_each(Lane::flush);
+    }
+
+    pub fn close(&self) {
+        for lane in self.to.iter().flatten() {
+            lane.sender.close();
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! One shard on its executor: the pipeline, and the doors through which its tasks reach it.
+
+use super::clock::Clock;
+use super::connections::Connections;
+use super::control::Control;
+use super::health::Health;
+use super::mesh::{Mesh, Parcel};
+use crate::pipeline::{Now, Pipeline};
+use crate::telemetry::Snapshot;
+use crate::telemetry::log::Logger;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+/// Bytes one read takes at the most. One buffer serves all connections of the shard: what is not a
+/// whole message yet is copied to its connection, so an idle connection holds none.
+const READ_BUFFER_BYTES: usize = 256 * 1024;
+
+pub struct Shard {
+    pub index: usize,
+    pub pipeline: RefCell<Pipeline>,
+    pub mesh: Mesh,
+    pub clock: Clock,
+    pub connections: Connections,
+    pub buffer: RefCell<Box<[u8]>>,
+    pub control: Arc<Control>,
+    /// The tasks that drive carbon and the last store.
+    pub link: Doorbell,
+    pub store: Doorbell,
+    pub carbon: Health,
+    pub last: Health,
+    pub heartbeat_due: Cell<bool>,
+    pub accept_errors: Cell<u64>,
+    pub logger: Logger,
+}
+
+impl Shard {
+    pub fn new(
+        index: usize,
+        pipeline: Pipeline,
+        mesh: Mesh,
+        control: Arc<Control>,
+        connections_max: usize,
+        logger: Logger,
+    ) -> Rc<Shard> {
+        Rc::new(Shard {
+            index,
+            pipeline: RefCell::new(pipeline),
+            mesh,
+            clock: Clock::default(),
+            connections: Connections::new(connections_max),
+            buffer: RefCell::new(vec![0; READ_BUFFER_BYTES].into()),
+            control,
+            link: Doorbell::default(),
+            store: Doorbell::default(),
+            carbon: Health::new("carbon"),
+            last: Health::new("the last store"),
+            heartbeat_due: Cell::new(false),
+            accept_errors: Cell::new(0),
+            logger,
+        })
+    }
+
+    /// One turn of the pipeline: runs `step`, then carries out what came of it.
+    pub fn turn<T>(&self, step: impl FnOnce(&mut Pipeline, Now) -> T) -> T {
+        let now = self.clock.now();
+        let mut pipeline = self.pipeline.borrow_mut();
+        let result = step(&mut pipeline, now);
+        self.carry_out(&mut pipeline);
+        result
+    }
+
+    fn carry_out(&self, pipeline: &mut Pipeline) {
+        let effects = &mut pipeline.effects;
+        for (owner, group) in effects.groups.drain(..) {
+            self.mesh.send(owner, Parcel::Group(group));
+        }
+        for (reader, reply) in effects.replies.drain(..) {
+            self.mesh.send(reader, Parcel::Reply(reply));
+        }
+        for connection in effects.wake.drain(..) {
+            self.connections.wake(connection);
+        }
+        if std::mem::take(&mut effects.heartbeat) {
+            self.heartbeat_due.set(true);
+            self.store.ring();
+        }
+        if pipeline.outbound.has_full_frame() {
+            self.link.ring();
+        }
+        if pipeline.wants_store() {
+            self.store.ring();
+        }
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        let mut snapshot = self.pipeline.borrow().snapshot();
+        let Snapshot {
+            counters, gauges, ..
+        } = &mut snapshot;
+        counters.carbon.connects = self.carbon.connects.get();
+        counters.http.connections_accepted = self.connections.accepted.get();
+        counters.http.connections_refused = self.accept_errors.get();
+        gauges.carbon_connected = u64::from(self.carbon.is_up());
+        gauges.last_up = u64::from(self.last.is_up());
+        gauges.connections_open = self.connections.count() as u64;
+        snapshot
+    }
+}
+
+/// Wakes the one task that waits at it. Rung while nobody waits, it is remembered.
+#[derive(Default)]
+pub struct Doorbell {
+    rung: Cell<bool>,
+    waiter: RefCell<Option<Waker>>,
+}
+
+impl Doorbell {
+    pub fn ring(&self) {
+        self.rung.set(true);
+        if let Some(waker) = self.waiter.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    pub async fn wait(&self) {
+        futures_lite::future::poll_fn(|context| {
+            if self.rung.take() {
+                return Poll::Ready(());
+            }
+            *self.waiter.borrow_mut() = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+}

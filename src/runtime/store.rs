@@ -1,0 +1,295 @@
+//! The shard's side of the last store: look-ups and marks out, answers in. The store being down, slow
+//! or read-only never delays a request beyond one look-up deadline; here it costs only retries.
+
+use super::control::Phase;
+use super::dial::{self, Backoff, Dialled, Target};
+use super::shard::Shard;
+use crate::config::Layout;
+use crate::last::Mark;
+use crate::last::embedded;
+use crate::last::redis::{Event, Session, SessionConfig};
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use glommio::net::TcpStream;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Marks in one command: a reply of this size is decoded in one go without a stall.
+const MARKS_PER_WRITE_MAX: usize = 1000;
+/// Look-ups and writes under way at once. More would only queue in the store.
+const UNANSWERED_MAX: usize = 16;
+/// A refused write (read-only, out of memory) is tried again this often.
+const RETRY: Duration = Duration::from_millis(500);
+/// How often the embedded store is brought to disk; a kill -9 loses the marks since, which costs repeats.
+const DURABLE_EVERY_MS: u64 = 1000;
+
+/// How to reach Redis.
+#[derive(Clone)]
+pub struct Redis {
+    pub target: Target,
+    pub username: Option<String>,
+    pub password: Option<String>,
+    pub database: u32,
+    pub layout: Layout,
+}
+
+/// What the reading and the writing side of one connection share.
+struct Line {
+    session: RefCell<Session>,
+    ready: Cell<bool>,
+    lost: RefCell<Option<String>>,
+    /// Writes were refused: not again before this.
+    writes_after_ms: Cell<u64>,
+}
+
+pub async fn run_redis(shard: Rc<Shard>, redis: Redis) {
+    let mut backoff = Backoff::new(shard.index as u64 + 0x51ed_270b);
+    while shard.control.phase() < Phase::Stopped {
+        match dial::dial(&redis.target).await {
+            Ok(dialled) => {
+                let reason = converse(&shard, dialled, &redis, &mut backoff).await;
+                shard.turn(|pipeline, _| pipeline.store_lost());
+                shard.last.down(reason);
+            }
+            Err(error) => {
+                shard.last.down(error);
+            }
+        }
+        glommio::timer::sleep(backoff.delay()).await;
+    }
+}
+
+async fn converse(
+    shard: &Rc<Shard>,
+    dialled: Dialled,
+    redis: &Redis,
+    backoff: &mut Backoff,
+) -> String {
+    let Dialled { reader, mut writer } = dialled;
+    let mut out = Vec::new();
+    let mut session = Session::new(SessionConfig {
+        username: redis.username.clone(),
+        password: redis.password.clone(),
+        database: redis.database,
+        layout: redis.layout,
+    });
+    session.greet(&mut out);
+    let line = Rc::new(Line {
+        session: RefCell::new(session),
+        ready: Cell::new(false),
+        lost: RefCell::new(None),
+        writes_after_ms: Cell::new(0),
+    });
+    let replies = glommio::spawn_local(replies(shard.clone(), reader, line.clone()));
+    let reason = loop {
+        if let Some(reason) = line.lost.borrow_mut().take() {
+            break reason;
+        }
+        if line.ready.get() {
+            backoff.reset();
+            ask(shard, &line, &mut out);
+        }
+        if out.is_empty() {
+            shard.store.wait().await;
+            continue;
+        }
+        if let Err(error) = writer.write_all(&out).await {
+            break error.to_string();
+        }
+        out.clear();
+    };
+    replies.cancel().await;
+    // What was sent and not read must not be carried out after a newer connection's writes.
+    dial::abort(&writer);
+    reason
+}
+
+/// Appends the commands that are due: look-ups first, because requests wait for them.
+fn ask(shard: &Shard, line: &Line, out: &mut Vec<u8>) {
+    let mut session = line.session.borrow_mut();
+    shard.turn(|pipeline, now| {
+        while session.unanswered() < UNANSWERED_MAX {
+            let Some((id, names)) = pipeline.take_lookup() else {
+                break;
+            };
+            session.lookup(LOOKUP | id, names.iter().map(String::as_str), out);
+        }
+        if now.ms() < line.writes_after_ms.get() {
+            return;
+        }
+        while session.unanswered() < UNANSWERED_MAX {
+            if let Some(names) = pipeline.writer.take_unchecked(MARKS_PER_WRITE_MAX) {
+                session.lookup(names.id, names.names(), out);
+            } else if let Some(writes) = pipeline.writer.take_batch(MARKS_PER_WRITE_MAX) {
+                session.store(writes.id, writes.marks(), out);
+            } else {
+                break;
+            }
+        }
+    });
+    if shard.heartbeat_due.take() {
+        let now = shard.clock.now().unix_seconds;
+        session.heartbeat("flux.listen", u64::from(now), out);
+    }
+}
+
+/// Set in the id of a look-up that requests wait for; the writer's own look-ups count from 1 without it.
+const LOOKUP: u64 = 1 << 63;
+
+async fn replies(shard: Rc<Shard>, mut reader: TcpStream, line: Rc<Line>) {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut events = Vec::new();
+    let reason = loop {
+        let length = match reader.read(&mut buffer).await {
+            Ok(0) => break "it closed the connection".to_owned(),
+            Ok(length) => length,
+            Err(error) => break error.to_string(),
+        };
+        let result = line
+            .session
+            .borrow_mut()
+            .on_bytes(&buffer[..length], &mut events);
+        for event in events.drain(..) {
+            carry_out(&shard, &line, event);
+        }
+        shard.store.ring();
+        if let Err(error) = result {
+            break error.to_string();
+        }
+    };
+    *line.lost.borrow_mut() = Some(reason);
+    dial::sever(&reader);
+    shard.store.ring();
+}
+
+fn carry_out(shard: &Shard, line: &Line, event: Event) {
+    match event {
+        Event::Ready => {
+            line.ready.set(true);
+            shard.last.up();
+            shard.turn(|pipeline, _| pipeline.store_answers());
+        }
+        Event::Found {
+            id,
+            marks,
+            unreadable,
+        } => shard.turn(|pipeline, now| {
+            pipeline.counters.last.unreadable += u64::from(unreadable);
+            if id & LOOKUP != 0 {
+                let marks = marks.iter().map(|mark| mark.map(|mark| mark.timestamp));
+                pipeline.looked_up(id & !LOOKUP, marks, now);
+            } else {
+                pipeline.marks_checked(id, &marks);
+            }
+        }),
+        Event::Stored { id } => shard.turn(|pipeline, _| pipeline.marks_stored(id)),
+        Event::LookupRefused { id, refusal } | Event::StoreRefused { id, refusal } => {
+            shard.last.complains(&refusal);
+            let retry = shard.clock.now().ms() + RETRY.as_millis() as u64;
+            line.writes_after_ms.set(retry);
+            shard.turn(|pipeline, now| {
+                pipeline.counters.last.marks_refused += 1;
+                if id & LOOKUP != 0 {
+                    // Nobody waits for a look-up that was refused: decided as if it had timed out.
+                    pipeline.store_silent(now);
+                } else {
+                    pipeline.writer.refused(id);
+                }
+            });
+        }
+    }
+}
+
+/// The embedded store: the same questions, answered by the blocking pool.
+pub async fn run_embedded(shard: Rc<Shard>, store: Arc<embedded::Store>) {
+    shard.last.up();
+    let mut durable_at_ms = 0;
+    let mut dirty = false;
+    while shard.control.phase() < Phase::Stopped {
+        let now_ms = shard.clock.now().ms();
+        let durable = dirty && now_ms >= durable_at_ms;
+        let worked = look_up(&shard, &store).await
+            | check(&shard, &store).await
+            | write(&shard, &store, durable).await;
+        dirty |= worked;
+        if durable {
+            dirty = false;
+            durable_at_ms = now_ms + DURABLE_EVERY_MS;
+        }
+        if !worked {
+            shard.store.wait().await;
+        }
+    }
+}
+
+async fn look_up(shard: &Shard, store: &Arc<embedded::Store>) -> bool {
+    let Some((id, names)) = shard.turn(|pipeline, _| pipeline.take_lookup()) else {
+        return false;
+    };
+    let found = get(store, names).await;
+    shard.turn(|pipeline, now| match found {
+        Ok(marks) => {
+            let marks = marks.iter().map(|mark| mark.map(|mark| mark.timestamp));
+            pipeline.looked_up(id, marks, now);
+        }
+        Err(_) => pipeline.store_silent(now),
+    });
+    true
+}
+
+async fn check(shard: &Shard, store: &Arc<embedded::Store>) -> bool {
+    let batch = shard.turn(|pipeline, _| {
+        let names = pipeline.writer.take_unchecked(MARKS_PER_WRITE_MAX)?;
+        Some((names.id, names.names().map(str::to_owned).collect()))
+    });
+    let Some((id, names)) = batch else {
+        return false;
+    };
+    let found = get(store, names).await;
+    shard.turn(|pipeline, _| match found {
+        Ok(marks) => pipeline.marks_checked(id, &marks),
+        Err(_) => pipeline.writer.refused(id),
+    });
+    true
+}
+
+async fn get(
+    store: &Arc<embedded::Store>,
+    names: Vec<String>,
+) -> Result<Vec<Option<Mark>>, embedded::StoreError> {
+    let store = store.clone();
+    glommio::executor()
+        .spawn_blocking(move || store.get_many(&names))
+        .await
+}
+
+/// Writes a batch; an empty durable one brings what was written before to disk.
+async fn write(shard: &Shard, store: &Arc<embedded::Store>, durable: bool) -> bool {
+    let batch = shard.turn(|pipeline, _| {
+        let writes = pipeline.writer.take_batch(MARKS_PER_WRITE_MAX)?;
+        let marks: Vec<(String, Mark)> = writes
+            .marks()
+            .map(|(name, mark)| (name.to_owned(), mark))
+            .collect();
+        Some((writes.id, marks))
+    });
+    if batch.is_none() && !durable {
+        return false;
+    }
+    let (id, marks) = batch.unwrap_or_default();
+    let empty = marks.is_empty();
+    let store = store.clone();
+    let result = glommio::executor()
+        .spawn_blocking(move || store.put_many(&marks, durable))
+        .await;
+    match result {
+        Ok(()) => shard.turn(|pipeline, _| pipeline.marks_stored(id)),
+        Err(error) => {
+            shard.last.complains(&error);
+            shard.turn(|pipeline, _| pipeline.writer.refused(id));
+            glommio::timer::sleep(RETRY).await;
+        }
+    }
+    !empty
+}

@@ -1,0 +1,111 @@
+//! The life of an executor after its start: connecting to the mesh, receiving from it, and one timer
+//! that meets every deadline and carries the shard through its drain.
+
+use super::SWEEP;
+use super::control::Phase;
+use super::mesh::{Ends, Mesh, Parcel};
+use super::shard::Shard;
+use glommio::channels::shared_channel::ConnectedReceiver;
+use glommio::{Latency, Shares, Task, TaskQueueHandle};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// A wake-up from another executor can wait this long when nothing else happens (glommio looks at
+/// its channels between timers); so connecting needs a timer, and the sweep is one for life.
+const CONNECT_TICK: Duration = Duration::from_millis(1);
+/// Deadlines of connections are seconds: not every sweep looks at all of them.
+const CONNECTIONS_EVERY: u64 = 20;
+
+pub async fn connect(ends: Ends) -> (Mesh, Vec<ConnectedReceiver<Parcel>>) {
+    let ticks = glommio::spawn_local(async {
+        loop {
+            glommio::timer::sleep(CONNECT_TICK).await;
+        }
+    });
+    let connected = ends.connect().await;
+    ticks.cancel().await;
+    connected
+}
+
+/// The queue of the mesh: what another shard waits for goes first.
+pub fn mesh_queue() -> TaskQueueHandle {
+    glommio::executor().create_task_queue(
+        Shares::default(),
+        Latency::Matters(Duration::from_millis(1)),
+        "mesh",
+    )
+}
+
+/// Does nothing but receive: see [`super::mesh`].
+pub async fn receive(shard: Rc<Shard>, receiver: ConnectedReceiver<Parcel>) {
+    while let Some(parcel) = receiver.recv().await {
+        match parcel {
+            Parcel::Group(group) => shard.turn(|pipeline, now| pipeline.group(group, now)),
+            Parcel::Reply(reply) => shard.turn(|pipeline, now| pipeline.reply(reply, now)),
+            Parcel::Observe { to } => {
+                let snapshot = Box::new(shard.snapshot());
+                let from = shard.index;
+                shard.mesh.send(to, Parcel::Observed { from, snapshot });
+            }
+            Parcel::Observed { .. } => {}
+        }
+    }
+}
+
+/// Sweeps until the service has stopped.
+pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
+    let mut sweeps = 0u64;
+    let mut met = Phase::Starting;
+    loop {
+        glommio::timer::sleep(SWEEP).await;
+        sweeps += 1;
+        shard.mesh.flush();
+        shard.turn(|pipeline, now| {
+            pipeline.tick(now);
+            if pipeline.outbound.is_due(now.ms()) {
+                shard.link.ring();
+            }
+            if pipeline.writer.waiting() > 0 {
+                shard.store.ring();
+            }
+        });
+        let phase = shard.control.phase();
+        if sweeps.is_multiple_of(CONNECTIONS_EVERY) || phase == Phase::Draining {
+            let hurry = phase >= Phase::Draining || shard.connections.full();
+            let now = shard.clock.now();
+            shard.connections.sweep(now.ms(), hurry);
+            for health in [&shard.carbon, &shard.last] {
+                health.report(shard.logger, shard.index, now.unix_seconds);
+            }
+        }
+        let done = match phase {
+            Phase::Starting | Phase::Serving => continue,
+            Phase::Draining => {
+                stop_accepting(shard, &mut accepting).await;
+                shard.connections.count() == 0
+            }
+            Phase::Flushing => {
+                shard.turn(|pipeline, _| pipeline.outbound.flush());
+                shard.link.ring();
+                shard.store.ring();
+                let pipeline = shard.pipeline.borrow();
+                pipeline.outbound.points_queued() == 0 && pipeline.writer.waiting() == 0
+            }
+            Phase::Stopped => break,
+        };
+        if done && met < phase {
+            met = phase;
+            shard.control.meet();
+        }
+    }
+    shard.mesh.close();
+    let left = shard.pipeline.borrow().outbound.points_queued();
+    shard.control.leave(left);
+}
+
+async fn stop_accepting(shard: &Shard, accepting: &mut Vec<Task<()>>) {
+    for task in accepting.drain(..) {
+        task.cancel().await;
+    }
+    shard.turn(|pipeline, _| pipeline.drain());
+}

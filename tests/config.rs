@@ -1,0 +1,111 @@
+//! Configuration files as people write them, and what `flux check` says about the wrong ones.
+//!
+//! `tests/config/valid/*.toml` load. Of each `tests/config/invalid/*.toml`, every problem stands in
+//! the `.txt` beside it; run with `FLUX_BLESS=1` to write those anew, and read the difference.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use skyline_flux::config::{Config, Overrides, Problems, load, render};
+
+fn fixtures(kind: &str) -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/config")
+        .join(kind);
+    let entries = std::fs::read_dir(directory).unwrap();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|e| e == "toml"));
+    files.sort();
+    assert!(!files.is_empty());
+    files
+}
+
+fn read(file: &Path) -> Result<Config, Problems> {
+    load(Some(file), &|_| None, &Overrides::default())
+}
+
+fn flux(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flux"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("FLUX_") {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments).output().unwrap()
+}
+
+#[test]
+fn every_valid_file_loads_and_what_is_printed_of_it_loads_again() {
+    let directory = tempfile::tempdir().unwrap();
+    for file in fixtures("valid") {
+        let config = read(&file).unwrap_or_else(|why| panic!("{}: {why}", file.display()));
+        let printed = render(&config);
+        assert!(!printed.contains("sesame"), "{}", file.display());
+        let again = directory.path().join("printed.toml");
+        std::fs::write(&again, printed).unwrap();
+        let mut again = read(&again).unwrap();
+        // Secrets are hidden, so they do not come back.
+        again.keys = config.keys.clone();
+        if format!("{:?}", again.last.store) == "Embedded" {
+            again.last.store = config.last.store.clone();
+        }
+        assert_eq!(again, config, "{}", file.display());
+    }
+}
+
+#[test]
+fn every_problem_of_an_invalid_file_is_told_at_once_with_its_cure_and_no_secret() {
+    for file in fixtures("invalid") {
+        let said = match read(&file) {
+            Ok(_) => panic!("{} was taken", file.display()),
+            Err(problems) => format!("{problems}\n"),
+        };
+        assert!(!said.contains("sesame"), "{said}");
+        for line in said.lines() {
+            let (path, rest) = line.split_once(": ").expect(line);
+            assert!(!path.is_empty() && rest.contains("; "), "{line}");
+        }
+        let expected = file.with_extension("txt");
+        if std::env::var_os("FLUX_BLESS").is_some() {
+            std::fs::write(&expected, &said).unwrap();
+        }
+        let expected = std::fs::read_to_string(&expected).unwrap_or_default();
+        assert_eq!(said, expected, "{}", file.display());
+    }
+}
+
+#[test]
+fn check_ends_with_0_or_78_and_lists_every_problem_on_a_line_of_its_own() {
+    for file in fixtures("valid") {
+        let output = flux(&["check", "--config", file.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(0), "{}", file.display());
+    }
+    for file in fixtures("invalid") {
+        let expected = std::fs::read_to_string(file.with_extension("txt")).unwrap();
+        let expected: Vec<String> = expected
+            .lines()
+            .map(|line| format!("flux: {line}"))
+            .collect();
+        for command in ["check", "run", "config"] {
+            let output = flux(&[command, "--config", file.to_str().unwrap()]);
+            assert_eq!(
+                output.status.code(),
+                Some(78),
+                "{command} {}",
+                file.display()
+            );
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(said.lines().collect::<Vec<_>>(), expected);
+        }
+    }
+}
+
+#[test]
+fn the_reference_page_is_what_flux_config_prints() {
+    let output = flux(&["config"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        render(&Config::default())
+    );
+}
