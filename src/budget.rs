@@ -3,16 +3,13 @@
 //! The shard that read a request reserves for every owner it touches, as if every point were fresh. If
 //! one refuses, it gives the rest back and the request is answered 429. It never waits while holding.
 
+use crate::point::{BLOCK_HEADER_BYTES, POINT_COST_BYTES};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What a point costs beside its name and its header in a block: its tuple in a frame and what is
-/// remembered until the frame is delivered. Rounded up, so that the bound is a bound on memory.
-pub const POINT_COST_BYTES: usize = 48;
-
 /// The cost of a group, in the bytes that budgets count.
 pub fn cost(block_bytes: usize, points: u32) -> usize {
-    block_bytes + points as usize * POINT_COST_BYTES
+    block_bytes + points as usize * (POINT_COST_BYTES - BLOCK_HEADER_BYTES)
 }
 
 /// A cache line of its own: an owner's traffic must not slow its neighbour's.
@@ -85,7 +82,7 @@ impl Budgets {
 
     /// No owner has room even for a short point: a request can be refused without a look at its body.
     pub fn exhausted(&self) -> bool {
-        let least = crate::point::BLOCK_HEADER_BYTES + POINT_COST_BYTES + 1;
+        let least = POINT_COST_BYTES + 1;
         (0..self.owners.len()).all(|owner| self.reserved(owner) + least > self.limit)
     }
 }

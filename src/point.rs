@@ -47,8 +47,12 @@ pub struct Block {
     points: u32,
 }
 
-/// What one point costs in a block beside its name; admission counts in these bytes.
+/// What one point takes in a block beside its name.
 pub const BLOCK_HEADER_BYTES: usize = 32;
+/// What one point costs beside its name on its whole way, in the bytes that admission counts: its place
+/// in a block, its tuple in a frame, and what is remembered until the frame is delivered. Rounded up,
+/// so that the bound on it is a bound on memory.
+pub const POINT_COST_BYTES: usize = BLOCK_HEADER_BYTES + 48;
 const FLAG_FILL: u16 = 1;
 
 impl Block {

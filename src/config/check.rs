@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::endpoint::listen_text;
 use super::problem::Problem;
 use super::{Config, LastStore, Listen, RedisAt};
-use crate::point::BLOCK_HEADER_BYTES;
+use crate::point::POINT_COST_BYTES;
 
 /// The smallest item of a JSON batch with the comma after it: what expands most when it becomes a
 /// point.
@@ -36,14 +36,6 @@ const RULES: &[Rule] = &[
     ),
     (&["keys.self", "keys.namespaces"], keys_differ),
     (
-        &["carbon.redo_bytes", "carbon.frame_bytes_max"],
-        redo_holds_a_frame,
-    ),
-    (
-        &["carbon.redo_bytes", "points.in_flight_bytes_max"],
-        redo_fits,
-    ),
-    (
         &["last.lookup_deadline_ms", "http.request_deadline_ms"],
         lookup_ends_first,
     ),
@@ -60,9 +52,9 @@ pub fn check(config: &Config, failed: &[String]) -> Vec<Problem> {
 
 /// What the points of a JSON body cost at worst, and the largest body that costs at most `budget`.
 ///
-/// An item is 24 bytes (comma included) and its name; its point costs 32, the prefix and the same
-/// name. So every item adds 8 bytes and the prefix to the body's own size, and there are at most
-/// as many items as one request may have, and as the smallest of them fit.
+/// An item is 24 bytes (comma included) and its name; its point costs `POINT_COST_BYTES`, the prefix
+/// and the same name. So every item adds the difference and the prefix to the body's own size, and
+/// there are at most as many items as one request may have, and as the smallest of them fit.
 struct Expansion {
     point_bytes: u64,
     item_bytes: u64,
@@ -76,7 +68,7 @@ impl Expansion {
         let prefix_bytes = prefixes.map(|p| p.len() + usize::from(!p.is_empty())).max();
         let name_bytes = 1 + prefix_bytes.unwrap_or(0);
         Expansion {
-            point_bytes: (BLOCK_HEADER_BYTES + name_bytes) as u64,
+            point_bytes: (POINT_COST_BYTES + name_bytes) as u64,
             item_bytes: SMALLEST_ITEM.len() as u64,
             items_max: config.points.points_per_request_max as u64,
         }
@@ -208,32 +200,6 @@ fn keys_differ(config: &Config) -> Option<Problem> {
             "keys.namespaces",
             "the service's own key is one of them (hidden)",
             "give the namespace a key of its own",
-        )
-    })
-}
-
-fn redo_holds_a_frame(config: &Config) -> Option<Problem> {
-    let (redo, frame) = (config.carbon.redo_bytes, config.carbon.frame_bytes_max);
-    (redo < frame).then(|| {
-        Problem::new(
-            "carbon.redo_bytes",
-            format!("{redo} does not hold one frame of carbon.frame_bytes_max = {frame}"),
-            format!("write redo_bytes = {frame} or more"),
-        )
-    })
-}
-
-/// What is kept for repeating counts as in flight, so it must leave room for what is new.
-fn redo_fits(config: &Config) -> Option<Problem> {
-    let (redo, budget) = (config.carbon.redo_bytes, config.points.in_flight_bytes_max);
-    (redo >= budget).then(|| {
-        Problem::new(
-            "carbon.redo_bytes",
-            format!("{redo} leaves no room within points.in_flight_bytes_max = {budget}"),
-            format!(
-                "write redo_bytes = {} or less, or a larger in_flight_bytes_max",
-                budget / 2
-            ),
         )
     })
 }

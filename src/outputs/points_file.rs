@@ -3,13 +3,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The file's tail is searched backwards for the last line's end in steps of this size.
 const TAIL_BYTES: u64 = 64 * 1024;
 
 #[derive(Debug)]
 pub struct PointsFile {
+    path: PathBuf,
     file: File,
     bytes_max: u64,
 }
@@ -35,17 +36,28 @@ impl PointsFile {
         if whole < file.metadata()?.len() {
             file.set_len(whole)?;
         }
-        Ok(PointsFile { file, bytes_max })
+        Ok(PointsFile {
+            path: path.to_owned(),
+            file,
+            bytes_max,
+        })
     }
 
     /// Appends whole lines with one write. Several shards append to one file: the kernel keeps each
     /// write in one piece.
     pub fn append(&mut self, lines: &[u8]) -> Result<(), AppendError> {
-        let before = self.file.metadata()?.len();
-        if before + lines.len() as u64 > self.bytes_max {
-            return Err(AppendError::Full(self.bytes_max));
+        if !self.fits(lines)? {
+            // Whoever replays the file moves it away first: then there is a new one to begin.
+            *self = PointsFile::open(&self.path, self.bytes_max)?;
+            if !self.fits(lines)? {
+                return Err(AppendError::Full(self.bytes_max));
+            }
         }
         Ok(self.file.write_all(lines)?)
+    }
+
+    fn fits(&self, lines: &[u8]) -> io::Result<bool> {
+        Ok(self.file.metadata()?.len() + lines.len() as u64 <= self.bytes_max)
     }
 }
 
@@ -103,5 +115,8 @@ mod tests {
             Err(AppendError::Full(10))
         ));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "a 1.0 2\n");
+        std::fs::rename(&path, folder.path().join("replayed")).unwrap();
+        file.append(b"b 1.0 2\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "b 1.0 2\n");
     }
 }

@@ -54,7 +54,7 @@ async fn converse(shard: &Rc<Shard>, dialled: Dialled) -> String {
     let watch = glommio::spawn_local(watch(shard.clone(), reader, line.clone()));
     let acknowledge = glommio::spawn_local(acknowledge(shard.clone(), line.clone(), {
         // A duplicate of the descriptor would outlive the connection; the number is enough, because
-        // this task is cancelled before the stream is dropped.
+        // this task is dropped before the stream is.
         std::os::fd::AsRawFd::as_raw_fd(&writer)
     }));
     let reason = loop {
@@ -75,8 +75,9 @@ async fn converse(shard: &Rc<Shard>, dialled: Dialled) -> String {
             break error.to_string();
         }
     };
-    acknowledge.cancel().await;
-    watch.cancel().await;
+    // Dropped, they are not polled again; awaiting a cancelled task can wait for ever.
+    drop(acknowledge);
+    drop(watch);
     dial::sever(&writer);
     reason
 }

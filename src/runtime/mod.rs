@@ -28,7 +28,6 @@ use glommio::ExecutorJoinHandle;
 use recipe::Recipe;
 use signals::{Signal, Signals};
 use std::io;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The period of the sweep that every executor runs for life: flush intervals, acknowledgements and
@@ -80,8 +79,8 @@ pub fn run(config: &Config, ready: &Ready, started: impl FnOnce()) -> Result<(),
             "{left} points could not be delivered before http.drain_deadline_ms"
         )),
     }
-    if let Some(store) = store.and_then(Arc::into_inner)
-        && let Err(error) = store.close()
+    if let Some(store) = store
+        && let Err(error) = store.put_many(&[], true)
     {
         log.error(format_args!("last store: {error}"));
     }

@@ -99,7 +99,7 @@ async fn converse(
         }
         out.clear();
     };
-    replies.cancel().await;
+    drop(replies);
     // What was sent and not read must not be carried out after a newer connection's writes.
     dial::abort(&writer);
     reason

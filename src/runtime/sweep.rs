@@ -7,24 +7,30 @@ use super::mesh::{Ends, Mesh, Parcel};
 use super::shard::Shard;
 use glommio::channels::shared_channel::ConnectedReceiver;
 use glommio::{Latency, Shares, Task, TaskQueueHandle};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// A wake-up from another executor can wait this long when nothing else happens (glommio looks at
-/// its channels between timers); so connecting needs a timer, and the sweep is one for life.
+/// Connecting needs a timer on every executor, or it can sleep for ever; and one has to run for life,
+/// because an executor without any can miss its last wake-up.
 const CONNECT_TICK: Duration = Duration::from_millis(1);
+const LIFE_TICK: Duration = Duration::from_millis(50);
 /// Deadlines of connections are seconds: not every sweep looks at all of them.
 const CONNECTIONS_EVERY: u64 = 20;
 
 pub async fn connect(ends: Ends) -> (Mesh, Vec<ConnectedReceiver<Parcel>>) {
-    let ticks = glommio::spawn_local(async {
+    let connected = Rc::new(Cell::new(false));
+    let ticks = connected.clone();
+    glommio::spawn_local(async move {
         loop {
-            glommio::timer::sleep(CONNECT_TICK).await;
+            let tick = if ticks.get() { LIFE_TICK } else { CONNECT_TICK };
+            glommio::timer::sleep(tick).await;
         }
-    });
-    let connected = ends.connect().await;
-    ticks.cancel().await;
-    connected
+    })
+    .detach();
+    let ends = ends.connect().await;
+    connected.set(true);
+    ends
 }
 
 /// The queue of the mesh: what another shard waits for goes first.
@@ -81,7 +87,9 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
         let done = match phase {
             Phase::Starting | Phase::Serving => continue,
             Phase::Draining => {
-                stop_accepting(shard, &mut accepting).await;
+                // Dropped, not awaited: glommio's `cancel` can wait for ever. The listeners close.
+                accepting.clear();
+                shard.turn(|pipeline, _| pipeline.drain());
                 shard.connections.count() == 0
             }
             Phase::Flushing => {
@@ -101,11 +109,4 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
     shard.mesh.close();
     let left = shard.pipeline.borrow().outbound.points_queued();
     shard.control.leave(left);
-}
-
-async fn stop_accepting(shard: &Shard, accepting: &mut Vec<Task<()>>) {
-    for task in accepting.drain(..) {
-        task.cancel().await;
-    }
-    shard.turn(|pipeline, _| pipeline.drain());
 }
