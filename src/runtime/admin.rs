@@ -59,9 +59,7 @@ pub async fn serve(
         connections: Cell::new(0),
     });
     for receiver in receivers {
-        glommio::spawn_local_into(receive(admin.clone(), receiver), sweep::mesh_queue())
-            .expect("the queue was just made")
-            .detach();
+        glommio::spawn_local(receive(admin.clone(), receiver)).detach();
     }
     glommio::spawn_local(accept(admin.clone(), listener)).detach();
     admin.control.meet();

@@ -9,8 +9,9 @@ use std::time::Duration;
 const IO_MEMORY_BYTES: usize = 64 * 1024;
 /// Threads for what may block: dialling carbon, dialling or asking the store, appending to a file.
 const BLOCKING_THREADS: usize = 3;
-/// How long a task may run before others on its executor are looked at.
-const PREEMPT: Duration = Duration::from_millis(10);
+/// glommio's clock for tasks that run for long. Ours never do; and a timer that fires just before tasks
+/// are looked at makes glommio sleep instead of running them (docs/decisions/0002), so it is rare.
+const PREEMPT: Duration = Duration::from_secs(1);
 
 pub fn spawn<F>(
     name: &str,

@@ -281,9 +281,7 @@ async fn serve(plan: ShardPlan, own: Own, ends: Ends) {
     );
     for receiver in receivers {
         let task = sweep::receive(shard.clone(), receiver);
-        glommio::spawn_local_into(task, sweep::mesh_queue())
-            .expect("the queue was just made")
-            .detach();
+        glommio::spawn_local(task).detach();
     }
     match (&plan.config.carbon.endpoint, own.points_file) {
         (Some((host, port)), _) => {

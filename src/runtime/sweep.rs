@@ -5,41 +5,40 @@ use super::SWEEP;
 use super::control::Phase;
 use super::mesh::{Ends, Mesh, Parcel};
 use super::shard::Shard;
+use glommio::Task;
 use glommio::channels::shared_channel::ConnectedReceiver;
-use glommio::{Latency, Shares, Task, TaskQueueHandle};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Connecting needs a timer on every executor, or it can sleep for ever; and one has to run for life,
-/// because an executor without any can miss its last wake-up.
+/// glommio can go to sleep with tasks that want to run (docs/decisions/0002), until something else
+/// happens. So something always does: timers of these periods, of which not all expire together. While
+/// the mesh connects the first is short, because nothing else happens then.
+const GUARDS: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_millis(170),
+    Duration::from_millis(530),
+    Duration::from_millis(1900),
+];
 const CONNECT_TICK: Duration = Duration::from_millis(1);
-const LIFE_TICK: Duration = Duration::from_millis(50);
 /// Deadlines of connections are seconds: not every sweep looks at all of them.
 const CONNECTIONS_EVERY: u64 = 20;
 
 pub async fn connect(ends: Ends) -> (Mesh, Vec<ConnectedReceiver<Parcel>>) {
     let connected = Rc::new(Cell::new(false));
-    let ticks = connected.clone();
-    glommio::spawn_local(async move {
-        loop {
-            let tick = if ticks.get() { LIFE_TICK } else { CONNECT_TICK };
-            glommio::timer::sleep(tick).await;
-        }
-    })
-    .detach();
+    for period in GUARDS {
+        let connected = connected.clone();
+        glommio::spawn_local(async move {
+            loop {
+                let first = period == GUARDS[0] && !connected.get();
+                glommio::timer::sleep(if first { CONNECT_TICK } else { period }).await;
+            }
+        })
+        .detach();
+    }
     let ends = ends.connect().await;
     connected.set(true);
     ends
-}
-
-/// The queue of the mesh: what another shard waits for goes first.
-pub fn mesh_queue() -> TaskQueueHandle {
-    glommio::executor().create_task_queue(
-        Shares::default(),
-        Latency::Matters(Duration::from_millis(1)),
-        "mesh",
-    )
 }
 
 /// Does nothing but receive: see [`super::mesh`].
