@@ -109,3 +109,46 @@ fn the_reference_page_is_what_flux_config_prints() {
         render(&Config::default())
     );
 }
+
+/// What stands in docs/configuration.md between this heading and the next.
+const TABLE_HEADING: &str = "## Every key\n";
+
+/// The page's table, from what `flux config` prints: one block for each key, its comments first.
+fn table(printed: &str) -> String {
+    let mut rows = String::from("\n| key | default | what it is |\n|---|---|---|\n");
+    let mut section = String::new();
+    for block in printed.trim_end().split("\n\n").skip(1) {
+        let mut lines: Vec<&str> = block.lines().collect();
+        if lines[0].starts_with('[') {
+            section = format!("{}.", lines.remove(0).trim_matches(['[', ']']));
+        }
+        let line = lines.pop().expect("the key's own line");
+        let words: Vec<&str> = lines.iter().map(|l| l.trim_start_matches("# ")).collect();
+        let comment = words.join(" ").replace('<', "&lt;");
+        let (what, default) = comment.split_once(" Default ").expect("a default");
+        let (default, _why) = default.split_once(": ").expect("a reason");
+        let key = line.trim_start_matches("# ").split(" = ").next();
+        rows += &format!("| `{section}{}` | {default} | {what} |\n", key.expect(line));
+    }
+    rows + "\n"
+}
+
+#[test]
+fn the_configuration_page_has_every_key_as_it_is_printed() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+    let text = std::fs::read_to_string(&page).unwrap();
+    let (before, rest) = text.split_once(TABLE_HEADING).expect(TABLE_HEADING);
+    let (found, after) = rest.split_once("## ").expect("a heading behind the table");
+    let expected = table(&render(&Config::default()));
+    let keys = |table: &str| table.matches("\n| `").count();
+    assert_eq!(keys(&expected), skyline_flux::config::paths().len());
+    if std::env::var_os("FLUX_BLESS").is_some() {
+        let blessed = format!("{before}{TABLE_HEADING}{expected}## {after}");
+        std::fs::write(&page, blessed).unwrap();
+        return;
+    }
+    assert_eq!(
+        found, expected,
+        "run with FLUX_BLESS=1 and read the difference"
+    );
+}

@@ -142,6 +142,18 @@ fn every_metric_is_documented() {
 }
 
 #[test]
+fn every_key_is_documented() {
+    let page = read(&root().join("docs/configuration.md"));
+    let paths = skyline_flux::config::paths();
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let missing = rules::undocumented(&page, &paths);
+    assert!(
+        missing.is_empty(),
+        "not in docs/configuration.md: {missing:?}"
+    );
+}
+
+#[test]
 fn links_between_the_pages_lead_somewhere() {
     let broken = rules::broken_links(&root());
     assert!(broken.is_empty(), "{}", broken.join("\n"));
