@@ -1,5 +1,6 @@
 //! The commands. An edge: it reads the environment and files, and prints.
 
+pub mod explain;
 pub mod start;
 
 use std::ffi::OsString;
@@ -135,7 +136,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
         Command::Run(run) => serve(run),
         Command::Check(file) => check(file.config.as_deref()),
         Command::Config(file) => print(&config::render(&load(file.config.as_deref())?)),
-        Command::Explain(explain) => explain_points(explain),
+        Command::Explain(of) => explain_points(of),
     }
 }
 
@@ -170,12 +171,9 @@ fn check(file: Option<&Path>) -> Result<(), Error> {
     print(&format!("{what}: no problems\n"))
 }
 
-fn explain_points(explain: Explain) -> Result<(), Error> {
-    let config = load(explain.config.config.as_deref())?;
-    let named = explain
-        .file
-        .as_deref()
-        .filter(|file| *file != Path::new("-"));
+fn explain_points(of: Explain) -> Result<(), Error> {
+    let config = load(of.config.config.as_deref())?;
+    let named = of.file.as_deref().filter(|file| *file != Path::new("-"));
     let unreadable = |why| Error::Io {
         what: named.map_or("standard input".to_owned(), |f| f.display().to_string()),
         why,
@@ -192,13 +190,7 @@ fn explain_points(explain: Explain) -> Result<(), Error> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     // Past 2106 the whole program needs wider timestamps.
     let now = now.map_or(0, |since| since.as_secs() as u32);
-    print(&verdicts(&config, &input, now).map_err(Error::Explain)?)
-}
-
-/// One line per point of a request body, or of carbon lines. Joined to the API's explanation there.
-fn verdicts(config: &Config, input: &[u8], now: u32) -> Result<String, String> {
-    let _ = (config, input, now);
-    Err("not in this version yet".to_owned())
+    print(&explain::verdicts(&config, &input, now).map_err(Error::Explain)?)
 }
 
 fn load(file: Option<&Path>) -> Result<Config, Problems> {
@@ -259,5 +251,19 @@ mod tests {
             EX_CONFIG
         );
         assert_eq!(code(&["flux", "explain", "/nonexistent"]), EX_FAILURE);
+    }
+
+    #[test]
+    fn explain_ends_well_with_a_refused_point_and_not_with_a_refused_body() {
+        let directory = tempfile::tempdir().unwrap();
+        let explain = |text: &str| {
+            let file = directory.path().join("body");
+            std::fs::write(&file, text).unwrap();
+            let words = ["flux", "explain", file.to_str().unwrap()];
+            run(words.map(OsString::from)).map_err(|error| (error.exit_code(), error.to_string()))
+        };
+        assert_eq!(explain(r#"{"metric": "a", "value": "x"}"#), Ok(()));
+        let whole = "explain: refused: invalid json data".to_owned();
+        assert_eq!(explain("{"), Err((EX_FAILURE, whole)));
     }
 }

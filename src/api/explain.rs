@@ -47,7 +47,8 @@ pub fn body(
         };
         match post::items(&document)? {
             Items::Single(item) => add(item),
-            Items::List(_, list) => {
+            Items::List(len, list) => {
+                post::not_too_many(len, limits)?;
                 list.for_each(|nodes| add(document::item(nodes).unwrap_or_default()));
             }
         }

@@ -21,6 +21,7 @@ pub mod take;
 pub mod validate;
 pub mod verdict;
 
+use crate::config;
 use crate::http::{Message, Method, response::Answer};
 use crate::point::PointSink;
 
@@ -67,6 +68,17 @@ pub struct PointLimits {
     pub points_per_request_max: usize,
     /// Length of `points.whisper_path`, for the rule that a whisper file's path is at most 4,096 bytes.
     pub whisper_path_bytes: usize,
+}
+
+impl From<&config::Points> for PointLimits {
+    fn from(points: &config::Points) -> PointLimits {
+        PointLimits {
+            age_seconds_max: points.age_seconds_max,
+            future_seconds_max: points.future_seconds_max,
+            points_per_request_max: points.points_per_request_max,
+            whisper_path_bytes: points.whisper_path.as_os_str().len(),
+        }
+    }
 }
 
 /// Buffers kept between requests, so that the steady state allocates nothing.

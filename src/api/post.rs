@@ -11,7 +11,7 @@ use super::report::{self, Report};
 use super::take::{Taker, reject};
 use super::validate::{Fault, Given, Item, Rules};
 use super::verdict::{self, Problem};
-use super::{Api, Decision, Scratch, Tally};
+use super::{Api, Decision, PointLimits, Scratch, Tally};
 use crate::http::{ContentEncoding, Fields, Message};
 use crate::point::PointSink;
 
@@ -141,11 +141,7 @@ impl Request<'_, '_, '_> {
                 result.map_err(|fault| (place(None, &item, keys), fault))
             }
             Items::List(len, list) => {
-                let most = self.api.limits.points_per_request_max;
-                if len > most {
-                    let why = format!("{len}, and points_per_request_max is {most}");
-                    return Err(nowhere(Fault::new(Problem::TooManyPoints, why)));
-                }
+                not_too_many(len, &self.api.limits).map_err(nowhere)?;
                 for (index, nodes) in list.enumerate() {
                     let item = document::item(nodes).unwrap_or_default();
                     let result = taker.take(&item);
@@ -184,6 +180,15 @@ pub(super) fn items<'t, 'i>(
         }
     }
     Ok(Items::Single(single))
+}
+
+pub(super) fn not_too_many(items: usize, limits: &PointLimits) -> Result<(), Fault> {
+    let most = limits.points_per_request_max;
+    if items > most {
+        let why = format!("{items}, and points_per_request_max is {most}");
+        return Err(Fault::new(Problem::TooManyPoints, why));
+    }
+    Ok(())
 }
 
 /// Most of a name that is echoed.

@@ -71,6 +71,10 @@ impl Problem {
         self.row().0
     }
 
+    pub fn message(self) -> &'static str {
+        self.row().1
+    }
+
     /// The label under `flux_points_rejected_total`.
     pub fn reason(self) -> &'static str {
         self.row().2

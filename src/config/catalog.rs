@@ -210,8 +210,8 @@ pub static CATALOG: &[Setting] = &[
     whole!(
         points.in_flight_bytes_max,
         65_536..=68_719_476_736,
-        "Bytes of points accepted and not yet delivered, of each shard (429 above); a point takes 32 and its name.",
-        "about 800,000 points: some minutes without carbon for a busy shard, at a price any host can pay."
+        "Bytes of points accepted and not yet delivered, of each shard (429 above); a point takes 80 and its name.",
+        "about 500,000 points with names of 50 characters: some minutes without carbon for a busy shard, at a price any host can pay."
     ),
     Setting {
         section: "points",
@@ -410,6 +410,11 @@ pub static CATALOG: &[Setting] = &[
         "One line of text, or of JSON, per event.",
         "people read it first."),
 ];
+
+/// Every key with its section, in the order of `flux config`.
+pub fn paths() -> Vec<String> {
+    CATALOG.iter().map(Setting::path).collect()
+}
 
 #[cfg(test)]
 mod tests {

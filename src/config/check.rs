@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_item_costs_in_a_block_what_the_rule_counts() {
+    fn the_smallest_item_costs_what_the_rule_counts() {
         let mut block = Block::default();
         let point = Point {
             name: "a",
@@ -239,7 +239,8 @@ mod tests {
         };
         block.push(0, point);
         let expansion = Expansion::of(&Config::default());
-        assert_eq!(block.len_bytes() as u64, expansion.point_bytes);
+        let cost = crate::budget::cost(block.len_bytes(), block.points());
+        assert_eq!(cost as u64, expansion.point_bytes);
         assert_eq!(expansion.item_bytes, 25);
     }
 

@@ -15,6 +15,7 @@ mod reader;
 mod render;
 mod setting;
 
+pub use catalog::paths;
 pub use load::{Overrides, load};
 pub use problem::{Problem, Problems};
 pub use render::{even_unit, render};

@@ -130,13 +130,7 @@ impl Connections {
     pub fn sweep(&self, now_ms: u64, hurry: bool) {
         for entry in self.entries.borrow_mut().iter_mut().flatten() {
             let how = match entry.waits {
-                Waits::Idle if hurry || now_ms >= entry.deadline_ms => {
-                    // A request that is here and not read yet is served.
-                    if readable(entry.descriptor) {
-                        continue;
-                    }
-                    libc::SHUT_RD
-                }
+                Waits::Idle if hurry || now_ms >= entry.deadline_ms => libc::SHUT_RD,
                 Waits::Request if now_ms >= entry.deadline_ms => {
                     entry.timed_out = true;
                     libc::SHUT_RD
@@ -150,14 +144,4 @@ impl Connections {
             unsafe { libc::shutdown(entry.descriptor, how) };
         }
     }
-}
-
-fn readable(descriptor: RawFd) -> bool {
-    let mut byte = 0u8;
-    // SAFETY: one byte of room; the descriptor is open, see `close`.
-    let length = unsafe {
-        let buffer = (&raw mut byte).cast();
-        libc::recv(descriptor, buffer, 1, libc::MSG_PEEK | libc::MSG_DONTWAIT)
-    };
-    length > 0
 }

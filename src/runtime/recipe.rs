@@ -77,12 +77,7 @@ impl Recipe {
                     config.keys.self_key.as_deref().unwrap_or_default(),
                     &config.keys.namespaces,
                 ),
-                limits: PointLimits {
-                    age_seconds_max: config.points.age_seconds_max,
-                    future_seconds_max: config.points.future_seconds_max,
-                    points_per_request_max: config.points.points_per_request_max,
-                    whisper_path_bytes: config.points.whisper_path.as_os_str().len(),
-                },
+                limits: PointLimits::from(&config.points),
             }),
             budgets: Budgets::new(shards, config.points.in_flight_bytes_max),
             hasher: NameHasher::new(key),
