@@ -93,8 +93,8 @@ fn with_carbon_down_the_queue_fills_to_429_and_drains_when_it_is_back() {
     ledger.fill(&mut client);
     let queued = flux.metrics().sum("flux_points_queued");
     assert_eq!(queued, ledger.acked.len() as f64);
-    // A refusal is not the end of the connection, and it costs nothing that was accepted.
-    assert_eq!(ledger.send(&mut client).status, 429);
+    // A refusal is not the end of the connection (another batch, other owners, may still fit).
+    ledger.fill(&mut client);
 
     blackhole.listen();
     ledger.check(&blackhole);

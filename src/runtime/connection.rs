@@ -26,7 +26,7 @@ pub struct Deadlines {
 
 /// How much more is read of a message that did not come whole: as much as there is already, within
 /// these. The decoder refuses what would grow past its bounds.
-const READ_MORE_BYTES_MIN: usize = 4 * 1024;
+const READ_MORE_BYTES_MIN: usize = 64 * 1024;
 const READ_MORE_BYTES_MAX: usize = 256 * 1024;
 /// A kept-back part above this is freed when it is empty: one large body is not remembered.
 const KEPT_CAPACITY_BYTES: usize = 16 * 1024;

@@ -146,3 +146,45 @@ impl Mesh {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// The trap: a receiver polled on every tick leaves a waker behind each time, and a task's reference
+    /// count is 16 bits. Ours only receives, so quiet ticks cost nothing.
+    #[test]
+    fn a_quiet_mesh_survives_forty_thousand_ticks() {
+        const TICKS: u32 = 40_000;
+        let member = |index: usize, ends: Ends| {
+            let body = move || async move {
+                let (mesh, receivers) = super::super::sweep::connect(ends).await;
+                let received = std::rc::Rc::new(std::cell::Cell::new(0));
+                for receiver in receivers {
+                    let received = received.clone();
+                    glommio::spawn_local(async move {
+                        while receiver.recv().await.is_some() {
+                            received.set(received.get() + 1);
+                        }
+                    })
+                    .detach();
+                }
+                for _ in 0..TICKS {
+                    mesh.flush();
+                    glommio::timer::sleep(Duration::from_micros(1)).await;
+                }
+                mesh.send(1 - index, Parcel::Observe { to: index });
+                while received.get() == 0 {
+                    glommio::timer::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            super::super::executor::spawn("shard-test", index, body).unwrap()
+        };
+        let mut ends = ends(2);
+        let last = member(1, ends.pop().unwrap());
+        let first = member(0, ends.pop().unwrap());
+        first.join().unwrap();
+        last.join().unwrap();
+    }
+}
