@@ -149,10 +149,11 @@ fn quantile(times: &mut [u64], at: f64) -> u64 {
     times[((times.len() - 1) as f64 * at) as usize]
 }
 
-#[test]
-fn a_hop_to_another_shard_takes_well_below_a_millisecond() {
+/// Medians and 99th percentiles in microseconds, of a request whose point the reading shard owns and of
+/// one whose point another shard owns.
+fn hop(shards: u32) -> [(u64, u64); 2] {
     const ROUNDS: u32 = 1500;
-    let flux = Flux::builder().shards(2).start();
+    let flux = Flux::builder().shards(shards).start();
     let mut client = client_of_shard_0(&flux);
     let near = owned_by(&flux, &mut client, 0, 1).remove(0);
     let far = owned_by(&flux, &mut client, 1, 1).remove(0);
@@ -167,10 +168,20 @@ fn a_hop_to_another_shard_takes_well_below_a_millisecond() {
         }
     }
     let [near, far] = &mut times;
-    let medians = (quantile(near, 0.5), quantile(far, 0.5));
-    let p99 = (quantile(near, 0.99), quantile(far, 0.99));
-    println!("us, own shard and other shard: median {medians:?}, p99 {p99:?}");
-    // The contract's millisecond is at p99 on an idle machine (docs/benchmarks.md); here other tests run.
-    assert!(medians.1 < medians.0 + 1000, "median {medians:?}");
-    assert!(p99.1 < p99.0 + 20_000, "p99 {p99:?}");
+    let [near, far] = [near, far].map(|t| (quantile(t, 0.5), quantile(t, 0.99)));
+    println!(
+        "{shards} shards, us at the median and p99: own shard {near:?}, another shard {far:?}"
+    );
+    [near, far]
+}
+
+#[test]
+fn a_hop_to_another_shard_takes_well_below_a_millisecond() {
+    for shards in [2, 8] {
+        let [near, far] = hop(shards);
+        // The contract's millisecond at p99 is for a release build on an idle machine; here other
+        // tests run, with more shards than CPUs.
+        assert!(far.0 < near.0 + 1000, "medians {} and {}", near.0, far.0);
+        assert!(far.1 < near.1 + 20_000, "p99 {} and {}", near.1, far.1);
+    }
 }

@@ -22,6 +22,8 @@ const CHANNEL_SLOTS: usize = 1024;
 pub enum Parcel {
     Group(Group),
     Reply(Reply),
+    /// Means nothing; that it comes is enough (see [`super::nudge`]).
+    Nudge,
     /// Asks a shard for its counters.
     Observe {
         to: usize,
@@ -133,6 +135,17 @@ impl Mesh {
         overflow.push_back(parcel);
         drop(overflow);
         lane.flush();
+    }
+
+    pub fn members(&self) -> usize {
+        self.to.len()
+    }
+
+    /// Wakes a member. Where the channel is full it has enough to wake up for.
+    pub fn nudge(&self, member: usize) {
+        if let Some(lane) = &self.to[member] {
+            let _ = lane.sender.try_send(Parcel::Nudge);
+        }
     }
 
     /// Sends what found a channel full before.

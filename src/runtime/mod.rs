@@ -14,6 +14,7 @@ mod health;
 mod link;
 mod listener;
 mod mesh;
+mod nudge;
 mod recipe;
 mod shard;
 mod signals;

@@ -9,7 +9,7 @@ use super::mesh::{self, Ends};
 use super::shard::Shard;
 use super::store::Redis;
 use super::sweep;
-use super::{Error, clock, executor, file_link, link, listener, store};
+use super::{Error, clock, executor, file_link, link, listener, nudge, store};
 use crate::api::{Api, PointLimits, auth::Keys};
 use crate::budget::Budgets;
 use crate::carbon::outbound::{self, Outbound};
@@ -275,6 +275,7 @@ async fn serve(plan: ShardPlan, own: Own, ends: Ends) {
         Connections::new(connections_max, http.buffered_bytes_max),
         plan.logger,
     );
+    glommio::spawn_local(nudge::run(shard.clone())).detach();
     for receiver in receivers {
         let task = sweep::receive(shard.clone(), receiver);
         glommio::spawn_local(task).detach();

@@ -5,6 +5,7 @@ use super::connections::Connections;
 use super::control::Control;
 use super::health::Health;
 use super::mesh::{Mesh, Parcel};
+use super::nudge::Owed;
 use crate::pipeline::{Now, Pipeline};
 use crate::telemetry::Snapshot;
 use crate::telemetry::log::Logger;
@@ -21,6 +22,7 @@ pub struct Shard {
     pub index: usize,
     pub pipeline: RefCell<Pipeline>,
     pub mesh: Mesh,
+    pub owed: Owed,
     pub clock: Clock,
     pub connections: Connections,
     pub buffer: RefCell<Box<[u8]>>,
@@ -47,6 +49,7 @@ impl Shard {
         Rc::new(Shard {
             index,
             pipeline: RefCell::new(pipeline),
+            owed: Owed::new(mesh.members()),
             mesh,
             clock: Clock::default(),
             connections,
@@ -74,6 +77,7 @@ impl Shard {
     fn carry_out(&self, pipeline: &mut Pipeline) {
         let effects = &mut pipeline.effects;
         for (owner, group) in effects.groups.drain(..) {
+            self.owed.sent(owner);
             self.mesh.send(owner, Parcel::Group(group));
         }
         for (reader, reply) in effects.replies.drain(..) {

@@ -46,13 +46,16 @@ pub async fn receive(shard: Rc<Shard>, receiver: ConnectedReceiver<Parcel>) {
     while let Some(parcel) = receiver.recv().await {
         match parcel {
             Parcel::Group(group) => shard.turn(|pipeline, now| pipeline.group(group, now)),
-            Parcel::Reply(reply) => shard.turn(|pipeline, now| pipeline.reply(reply, now)),
+            Parcel::Reply(reply) => {
+                shard.owed.replied(reply.owner);
+                shard.turn(|pipeline, now| pipeline.reply(reply, now));
+            }
             Parcel::Observe { to } => {
                 let snapshot = Box::new(shard.snapshot());
                 let from = shard.index;
                 shard.mesh.send(to, Parcel::Observed { from, snapshot });
             }
-            Parcel::Observed { .. } => {}
+            Parcel::Nudge | Parcel::Observed { .. } => {}
         }
     }
 }

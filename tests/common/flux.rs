@@ -98,7 +98,9 @@ impl Builder {
 }
 
 fn spawn(builder: &Builder, dir: &Path) -> Daemon {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flux"));
+    // Another build can be judged by the same tests: a release one, an installed one.
+    let program = std::env::var("FLUX_UNDER_TEST");
+    let mut command = Command::new(program.as_deref().unwrap_or(env!("CARGO_BIN_EXE_flux")));
     command
         .args(["run", "--config", "flux.toml"])
         .args(&builder.arguments)
