@@ -25,6 +25,7 @@
 //! | [`budget`] | admission, the one thing shards share |
 //! | [`last`] | the last store: *a mark is written in* `last::writer`; Redis and embedded |
 //! | [`carbon`] | *a frame is cut in* [`carbon::frame`]; what is in flight and delivered in `carbon::outbound` |
+//! | [`journal`] | accepted points in files until they are delivered: *what a 204 waits for*; not wired yet |
 //! | [`outputs`] | beside carbon: the points file |
 //! | [`request`] | a request under way: which owners have answered, whose turn it is |
 //! | [`router`] | the owner shard of a name; groups a request's points by owner |
@@ -41,6 +42,7 @@ pub mod cli;
 pub mod config;
 pub mod dedup;
 pub mod http;
+pub mod journal;
 pub mod last;
 pub mod outputs;
 pub mod pipeline;

@@ -53,6 +53,37 @@ pub fn push_tuple(out: &mut Vec<u8>, name: &str, timestamp: u32, value: f64) {
     }
 }
 
+/// Reads back what [`push_tuple`] wrote: name, timestamp, value, and the tuple's length. Knows no other pickle.
+#[must_use]
+pub fn read_tuple(bytes: &[u8]) -> Option<(&str, u32, f64, usize)> {
+    let (head, rest) = bytes.split_first_chunk::<NAME_OFFSET>()?;
+    let len = u32::from_le_bytes(head[1..].try_into().ok()?) as usize;
+    if head[0] != BINUNICODE || rest.len() < len {
+        return None;
+    }
+    let (name, rest) = rest.split_at(len);
+    let (timestamp, rest) = match rest {
+        [BININT, rest @ ..] => {
+            let (timestamp, rest) = rest.split_first_chunk()?;
+            (u32::from_le_bytes(*timestamp), rest)
+        }
+        [LONG1, 5, rest @ ..] => {
+            let (timestamp, rest) = rest.split_first_chunk()?;
+            (u32::from_le_bytes(*timestamp), rest.strip_prefix(&[0])?)
+        }
+        _ => return None,
+    };
+    let (value, rest) = rest.strip_prefix(&[BINFLOAT])?.split_first_chunk()?;
+    let rest = rest.strip_prefix(&[TUPLE2, TUPLE2])?;
+    let name = std::str::from_utf8(name).ok()?;
+    Some((
+        name,
+        timestamp,
+        f64::from_be_bytes(*value),
+        bytes.len() - rest.len(),
+    ))
+}
+
 /// Starts a frame at the end of `out`; give what it returns to [`close`] after the tuples.
 #[must_use]
 pub fn open(out: &mut Vec<u8>) -> usize {
@@ -181,6 +212,19 @@ points(get_unpickler(insecure=False).loads)
     }
 
     proptest! {
+        #[test]
+        fn a_tuple_reads_back_and_a_piece_of_one_does_not(
+            name in "\\PC{0,20}", timestamp in any::<u32>(), value in any::<f64>(), cut in any::<usize>()
+        ) {
+            let mut tuple = Vec::new();
+            push_tuple(&mut tuple, &name, timestamp, value);
+            let len = tuple.len();
+            prop_assert_eq!(read_tuple(&tuple[..cut % len]), None);
+            tuple.push(b'e');
+            let (n, t, v, l) = read_tuple(&tuple).expect("it was written here");
+            prop_assert_eq!((n, t, v.to_bits(), l), (name.as_str(), timestamp, value.to_bits(), len));
+        }
+
         #[test]
         fn serde_pickle_reads_back_what_was_written(
             rows in proptest::collection::vec(
