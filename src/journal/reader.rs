@@ -411,9 +411,12 @@ mod tests {
         let mut bytes = segment(6, 40);
         let len = record(0, 0).len();
         bytes[segment::HEADER_BYTES + len..][..3 * len].fill(0);
-        let (sequences, counts) = read(&bytes, 64);
-        assert_eq!(sequences, [0, 4, 5]);
-        assert_eq!((counts.damaged, counts.damaged_bytes), (3, 3 * len as u64));
+        for chunk in 1..bytes.len() {
+            let (sequences, counts) = read(&bytes, chunk);
+            assert_eq!(sequences, [0, 4, 5], "chunks of {chunk}");
+            let damaged = (counts.damaged, counts.damaged_bytes);
+            assert_eq!(damaged, (3, 3 * len as u64));
+        }
     }
 
     #[test]

@@ -391,7 +391,7 @@ fn point(number: u64, name: &str) -> Point<'_> {
         name,
         timestamp: number as u32,
         value: number as f64,
-        fill: number % 7 == 0,
+        fill: number.is_multiple_of(7),
     }
 }
 
@@ -416,7 +416,7 @@ fn check(seed: u64, durability: Durability, power: bool) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn what_is_acknowledged_survives_a_crash(seed in any::<u64>()) {

@@ -86,8 +86,9 @@ impl Segments {
         (self.spare.len() + self.done.len()) as u64 + open + self.deleting
     }
 
-    /// A segment to create now: allocate all its bytes, write its header, then say [`Segments::created`]
-    /// or [`Segments::not_created`].
+    /// A segment to create now: allocate all its bytes, write its header, and for `fsync` sync the file and
+    /// its directory, or a synced record would be in a file without a name. Then say
+    /// [`Segments::created`] or [`Segments::not_created`].
     pub fn wanted(&mut self) -> Option<SegmentId> {
         if self.creating || !self.spare.is_empty() || self.count() >= self.count_max {
             return None;
