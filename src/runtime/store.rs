@@ -185,7 +185,7 @@ fn carry_out(shard: &Shard, line: &Line, event: Event) {
         }),
         Event::Stored { id } => shard.turn(|pipeline, _| pipeline.marks_stored(id)),
         Event::LookupRefused { id, refusal } | Event::StoreRefused { id, refusal } => {
-            shard.last.complains(&refusal);
+            shard.last.complains(refusal);
             let retry = shard.clock.now().ms() + RETRY.as_millis() as u64;
             line.writes_after_ms.set(retry);
             shard.turn(|pipeline, now| {
