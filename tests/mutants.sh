@@ -19,7 +19,8 @@ cleanup() {
 }
 trap cleanup EXIT
 git worktree add --quiet --detach "$work/tree" HEAD
-# One build folder for all mutants, apart from the working one: only the crate itself is rebuilt.
+# One build folder for all mutants: only the crate itself is rebuilt. Never the working one: cargo tells the
+# two trees apart by file times alone, and would later take a mutant for the real program.
 export CARGO_TARGET_DIR=${MUTANTS_TARGET_DIR:-$root/target/mutants}
 
 survived=0
