@@ -298,42 +298,60 @@ fn after_a_framing_error_nothing_on_that_connection_is_executed() {
 }
 
 #[test]
-fn above_the_connection_cap_the_others_are_served_and_places_come_back() {
+fn above_the_connection_cap_the_busy_keep_their_place_and_the_idle_give_way() {
     let flux = Flux::builder()
-        .shards(2)
+        .shards(1)
         .set("http.connections_max", 8)
         .start();
-    let served = |client: &mut Client| {
-        let probe = request("GET", "/metric_data?status=true", &[], b"");
-        client.try_send(&probe).is_ok()
-            && matches!(client.try_answer(), Ok(Some(answer)) if answer.status == 200)
-    };
-    // The kernel chooses a shard for each connection, so how many fit may be below the cap, not above.
-    let mut kept: Vec<Client> = Vec::new();
-    let mut turned_away = Vec::new();
-    for _ in 0..40 {
-        let mut client = flux.client();
-        let probe = request("GET", "/metric_data?status=true", &[], b"");
-        let sent = client.try_send(&probe).is_ok();
-        if sent && !client.silent_for(Duration::from_millis(100)) {
-            match client.try_answer() {
-                Ok(Some(answer)) if answer.status == 200 => kept.push(client),
-                Ok(Some(answer)) => assert_ne!(answer.status, 503, "agents drop batches on it"),
-                _ => {}
-            }
-        } else {
-            turned_away.push(client);
-        }
+    let probe = request("GET", "/metric_data?status=true", &[], b"");
+    let (begun, rest) = probe.split_at(20);
+    let mut busy: Vec<Client> = (0..8).map(|_| flux.client()).collect();
+    for client in &mut busy {
+        client.send(begun);
     }
-    assert!((1..=8).contains(&kept.len()), "{} were served", kept.len());
-    for client in &mut kept {
-        assert!(served(client), "a connection that has its place keeps it");
+    let open = |flux: &Flux| flux.metrics().sum("flux_connections_open");
+    wait_until("all places are taken", || open(&flux) == 8.0);
+    let mut waiting = flux.client();
+    waiting.send(&probe);
+    assert!(
+        waiting.silent_for(Duration::from_millis(300)),
+        "there is no place for it"
+    );
+    assert_eq!(open(&flux), 8.0);
+    // A request is finished: its connection is idle, and gives way to the one that waits.
+    busy[0].send(rest);
+    assert_eq!(busy[0].answer().status, 200);
+    assert_eq!(waiting.answer().status, 200);
+    for client in &mut busy[1..] {
+        client.send(rest);
+        assert_eq!(client.answer().status, 200, "the busy ones kept theirs");
     }
-    drop(kept);
-    drop(turned_away);
-    wait_until("a place comes back", || {
-        Client::try_connect(flux.port).is_ok_and(|mut client| served(&mut client))
+}
+
+#[test]
+fn bodies_that_do_not_arrive_whole_are_bounded_together() {
+    const BOUND: usize = 1024 * 1024;
+    let flux = Flux::builder()
+        .shards(1)
+        .set("http.buffered_bytes_max", BOUND)
+        .start();
+    let head = "POST /metric_data_post HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\n";
+    let part = [head.as_bytes(), &[b' '; 400_000]].concat();
+    let mut slow: Vec<Client> = (0..8).map(|_| flux.client()).collect();
+    for client in &mut slow {
+        // The ones that are refused may be closed before all of it is sent.
+        let _ = client.try_send(&part);
+    }
+    let buffered = || flux.metrics().sum("flux_buffered_bytes");
+    wait_until("some are turned away", || {
+        flux.metrics().sum("flux_busy_answers_total") >= 1.0
     });
+    // One more read of each is on its way when the bound is met.
+    let slack = 8 * 512 * 1024;
+    assert!(buffered() <= (BOUND + slack) as f64, "{}", buffered());
+    assert_eq!(flux.post(&single(KEY, "a", now(), 1.0)).status, 204);
+    drop(slow);
+    wait_until("nothing is kept", || buffered() == 0.0);
 }
 
 #[test]

@@ -173,12 +173,12 @@ fn a_slow_carbon_is_fed_at_its_own_pace_and_misses_nothing() {
 
 #[test]
 fn a_full_points_file_is_a_429_too() {
-    let flux = Flux::builder()
+    let flux = small_budget()
         .set("carbon.file_bytes_max", 64 * 1024)
         .start();
     let mut client = flux.client();
     let mut ledger = Ledger::default();
-    wait_until("the file is full", || {
+    wait_until("the file is full, and then the queue", || {
         ledger.send(&mut client).status == 429
     });
     let size = || {

@@ -138,13 +138,14 @@ impl Shards {
     /// Everything accepted, as lines in no particular order of shards.
     fn lines(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
+        let now = self.now();
         for shard in &mut self.shards {
             shard.outbound.connected();
             while let Some(frame) = shard.outbound.next_due(u64::MAX) {
                 let text = String::from_utf8(frame.bytes.clone()).unwrap();
                 lines.extend(text.lines().map(str::to_owned));
             }
-            shard.sink_confirmed();
+            shard.sink_confirmed(now);
         }
         lines.sort();
         lines

@@ -56,6 +56,8 @@ pub struct Frame {
     pub points: u32,
     /// What its points hold of their owner's budget until it is delivered.
     pub cost: usize,
+    /// When its first point was accepted.
+    pub opened_ms: u64,
     markings: Vec<Marking>,
 }
 
@@ -93,7 +95,6 @@ pub enum Delivery {
 pub struct Outbound {
     limits: Limits,
     open: Frame,
-    opened_ms: u64,
     /// To be written, in order; repeats stand first.
     waiting: VecDeque<Sent>,
     /// Written on this connection, in order: the delivered ones kept for redo, then those in flight.
@@ -115,7 +116,6 @@ impl Outbound {
         Outbound {
             limits,
             open: Frame::default(),
-            opened_ms: 0,
             waiting: VecDeque::new(),
             written: VecDeque::new(),
             written_bytes: 0,
@@ -132,7 +132,7 @@ impl Outbound {
     pub fn push(&mut self, hash: NameHash, point: Point<'_>, accepted: Accepted, now_ms: u64) {
         let open = &mut self.open;
         if open.points == 0 {
-            self.opened_ms = now_ms;
+            open.opened_ms = now_ms;
             if self.limits.protocol == Protocol::Pickle {
                 // A frame stands alone in its buffer.
                 let _ = frame::open(&mut open.bytes);
@@ -210,7 +210,7 @@ impl Outbound {
 
     /// Something should leave by now: a full frame, or one that has waited for the flush interval.
     pub fn is_due(&self, now_ms: u64) -> bool {
-        let ripe = now_ms >= self.opened_ms + self.limits.flush_interval_ms;
+        let ripe = now_ms >= self.open.opened_ms + self.limits.flush_interval_ms;
         self.has_full_frame() || (self.open.points > 0 && ripe)
     }
 

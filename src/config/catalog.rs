@@ -100,6 +100,12 @@ pub static CATALOG: &[Setting] = &[
         "a batch of 40,000 points with names of 50 characters; agents send about 500."
     ),
     whole!(
+        http.buffered_bytes_max,
+        1_048_576..=68_719_476_736,
+        "Bytes of requests that have not arrived whole, of each shard; above it they are answered 429 and closed.",
+        "sixty bodies of the largest size at once, or thousands of usual ones: slow senders cannot fill the memory."
+    ),
+    whole!(
         http.head_deadline_ms,
         100..=3_600_000,
         "Milliseconds for a request's head to arrive, from its first byte (408 after).",
@@ -211,7 +217,7 @@ pub static CATALOG: &[Setting] = &[
         points.in_flight_bytes_max,
         65_536..=68_719_476_736,
         "Bytes of points accepted and not yet delivered, of each shard (429 above); a point takes 80 and its name.",
-        "about 500,000 points with names of 50 characters: some minutes without carbon for a busy shard, at a price any host can pay."
+        "a point counts until the redo window has passed, so this is also a rate: two million points a second with names of 50 characters, or as many while carbon is away."
     ),
     Setting {
         section: "points",

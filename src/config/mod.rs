@@ -47,6 +47,8 @@ pub struct Http {
     pub pipeline_max: u32,
     pub head_bytes_max: usize,
     pub body_bytes_max: usize,
+    /// Of each shard: what is kept of requests that are not whole yet.
+    pub buffered_bytes_max: usize,
     pub head_deadline_ms: u32,
     pub request_deadline_ms: u32,
     pub idle_deadline_ms: u32,
@@ -196,6 +198,7 @@ impl Default for Config {
                 pipeline_max: 64,
                 head_bytes_max: 16 * 1024,
                 body_bytes_max: 4 * 1024 * 1024,
+                buffered_bytes_max: 256 * 1024 * 1024,
                 head_deadline_ms: 10_000,
                 request_deadline_ms: 30_000,
                 idle_deadline_ms: 75_000,
@@ -210,7 +213,7 @@ impl Default for Config {
                 age_seconds_max: 3600,
                 future_seconds_max: 60,
                 points_per_request_max: 50_000,
-                in_flight_bytes_max: 64 * 1024 * 1024,
+                in_flight_bytes_max: 256 * 1024 * 1024,
                 whisper_path: "/opt/graphite/storage/whisper".into(),
             },
             last: Last {

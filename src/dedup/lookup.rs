@@ -69,6 +69,12 @@ impl Lookups {
         self.in_flight.remove(place).map(|batch| batch.hashes)
     }
 
+    /// When the first name of a batch under way was missed.
+    pub fn wanted_ms(&self, id: u64) -> Option<u64> {
+        let batch = self.in_flight.iter().find(|batch| batch.id == id)?;
+        Some(batch.deadline_ms - self.deadline_ms)
+    }
+
     /// Whether something has waited past its deadline (with `slack_ms` until the next look at it).
     pub fn overdue(&self, now_ms: u64, slack_ms: u64) -> bool {
         let waiting = (!self.waiting.is_empty()).then_some(self.waiting_deadline_ms);

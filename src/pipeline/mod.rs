@@ -104,6 +104,13 @@ pub struct Taken {
     pub more: bool,
 }
 
+/// Why a request that is not whole is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Abandoned {
+    TooSlow,
+    NoRoom,
+}
+
 pub struct Settings {
     pub shard: usize,
     pub shards: usize,
@@ -211,12 +218,21 @@ impl Pipeline {
         self.reads.push(id, None, answer, 0, ReplyTo::REFUSED);
     }
 
-    /// The time for a request ran out before it was there.
-    pub fn too_slow(&mut self, connection: &mut Connection, now: Now) {
+    /// The rest of a request is not waited for: its time ran out, or there is no room to keep what has
+    /// come. Answered, then closed.
+    pub fn abandon(&mut self, connection: &mut Connection, why: Abandoned, now: Now) {
         let deadline_ms = now.ms() + self.settings.request_deadline_ms;
         connection.read = self.reads.open(connection.index, deadline_ms, now.us);
         connection.closing = true;
-        self.refuse(connection.read, Refusal::TooSlow);
+        match why {
+            Abandoned::TooSlow => self.refuse(connection.read, Refusal::TooSlow),
+            Abandoned::NoRoom => {
+                let mut answer = verdict::busy(RETRY_AFTER_SECONDS);
+                answer.close = true;
+                self.reads
+                    .push(connection.read, None, answer, 0, ReplyTo::REFUSED);
+            }
+        }
     }
 
     fn request(&mut self, id: ReadId, message: &Message<'_>, to: ReplyTo, now: Now) {
@@ -401,7 +417,9 @@ impl Pipeline {
         reads.expire(now.ms(), &unknown, |connection| {
             effects.wake.push(connection);
         });
-        self.delivered(|outbound, on_delivered| outbound.tick(now.ms(), on_delivered));
+        self.delivered(now, |outbound, on_delivered| {
+            outbound.tick(now.ms(), on_delivered);
+        });
     }
 
     pub fn drain(&mut self) {

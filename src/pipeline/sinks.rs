@@ -6,23 +6,28 @@ use crate::carbon::outbound::{Delivery, Frame, Outbound};
 use crate::dedup::Owner;
 use crate::last::Mark;
 use crate::router::Group;
+use crate::telemetry::latency::Stage;
 
 impl Pipeline {
     /// Runs one step of the outbound that may deliver frames, and books what it delivers.
     pub(super) fn delivered(
         &mut self,
+        now: Now,
         step: impl FnOnce(&mut Outbound, &mut dyn FnMut(&Frame, Delivery)),
     ) {
         let Pipeline {
             outbound,
             writer,
             counters,
+            latency,
             budgets,
             settings,
             ..
         } = self;
         step(outbound, &mut |frame, delivery| {
             counters.points.delivered += u64::from(frame.points);
+            let waited_ms = now.ms().saturating_sub(frame.opened_ms);
+            latency.record(Stage::Delivery, waited_ms * 1000);
             if delivery == Delivery::Unconfirmed {
                 counters.points.unconfirmed += u64::from(frame.points);
             }
@@ -34,12 +39,14 @@ impl Pipeline {
     }
 
     /// The sink has everything written so far.
-    pub fn sink_confirmed(&mut self) {
-        self.delivered(|outbound, on_delivered| outbound.confirmed(on_delivered));
+    pub fn sink_confirmed(&mut self, now: Now) {
+        self.delivered(now, |outbound, on_delivered| {
+            outbound.confirmed(on_delivered)
+        });
     }
 
-    pub fn carbon_lost(&mut self) {
-        self.delivered(|outbound, on_delivered| outbound.lost(on_delivered));
+    pub fn carbon_lost(&mut self, now: Now) {
+        self.delivered(now, |outbound, on_delivered| outbound.lost(on_delivered));
     }
 
     /// The next batch of names to look up.
@@ -50,6 +57,10 @@ impl Pipeline {
     /// The store has answered a look-up.
     pub fn looked_up(&mut self, id: u64, marks: impl Iterator<Item = Option<u32>>, now: Now) {
         self.owner.store_answers();
+        if let Some(wanted_ms) = self.owner.lookups.wanted_ms(id) {
+            let waited_ms = now.ms().saturating_sub(wanted_ms);
+            self.latency.record(Stage::Lookup, waited_ms * 1000);
+        }
         self.resolve(now, |owner, accept, done| {
             owner.found(id, marks, accept, done)
         });

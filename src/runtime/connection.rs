@@ -7,7 +7,7 @@ use super::connections::Waits;
 use super::shard::Shard;
 use crate::http::Limits;
 use crate::http::decoder::Awaiting;
-use crate::pipeline::{Connection, Taken};
+use crate::pipeline::{Abandoned, Connection, Taken};
 use futures_lite::{AsyncRead, AsyncWriteExt};
 use glommio::net::TcpStream;
 use std::io;
@@ -47,9 +47,12 @@ pub async fn serve(shard: Rc<Shard>, mut stream: TcpStream, limits: Limits, dead
         rest: Vec::new(),
         out: Vec::new(),
         began_ms: 0,
+        held: 0,
     };
     // An error is the client's going away: its points are decided all the same, nobody is left to tell.
     let _ = session.run(&mut stream, &mut connection).await;
+    session.rest = Vec::new();
+    session.account();
     shard.turn(|pipeline, _| pipeline.forget(&connection));
     shard.connections.close(index);
 }
@@ -63,6 +66,8 @@ struct Session<'a> {
     out: Vec<u8>,
     /// When the first byte of `rest` came.
     began_ms: u64,
+    /// Capacity of `rest` as the shard knows it.
+    held: usize,
 }
 
 impl Session<'_> {
@@ -73,12 +78,13 @@ impl Session<'_> {
                 self.decode_rest(connection)
             } else {
                 self.arm(connection);
+                if !self.rest.is_empty() && self.shard.connections.buffers_full() {
+                    return self.abandon(stream, connection, Abandoned::NoRoom).await;
+                }
                 match self.read(stream, connection).await? {
                     Some(taken) => taken,
                     None if self.shard.connections.timed_out(self.index) => {
-                        self.shard.turn(|p, now| p.too_slow(connection, now));
-                        self.answer(stream, connection).await?;
-                        return self.linger(stream).await;
+                        return self.abandon(stream, connection, Abandoned::TooSlow).await;
                     }
                     None => return Ok(()),
                 }
@@ -89,6 +95,26 @@ impl Session<'_> {
                 return self.linger(stream).await;
             }
         }
+    }
+
+    async fn abandon(
+        &mut self,
+        stream: &mut TcpStream,
+        connection: &mut Connection,
+        why: Abandoned,
+    ) -> io::Result<()> {
+        self.shard.turn(|p, now| p.abandon(connection, why, now));
+        self.rest = Vec::new();
+        self.account();
+        self.answer(stream, connection).await?;
+        self.linger(stream).await
+    }
+
+    /// Tells the shard what this connection keeps of unfinished requests.
+    fn account(&mut self) {
+        let now = self.rest.capacity();
+        self.shard.connections.buffered(self.held, now);
+        self.held = now;
     }
 
     /// How long the next read may take.
@@ -130,6 +156,7 @@ impl Session<'_> {
             let bytes = &mut buffer[..length];
             let taken = shard.turn(|p, now| p.read(connection, bytes, now));
             self.rest.extend_from_slice(&bytes[taken.consumed..]);
+            self.account();
             return Ok(Some(taken));
         }
         let filled = self.rest.len();
@@ -157,6 +184,7 @@ impl Session<'_> {
         if self.rest.is_empty() && self.rest.capacity() > KEPT_CAPACITY_BYTES {
             self.rest = Vec::new();
         }
+        self.account();
         taken
     }
 

@@ -32,16 +32,21 @@ pub struct Connections {
     free: RefCell<Vec<usize>>,
     open: Cell<usize>,
     max: usize,
+    /// Bytes kept of requests that are not whole yet, and how many there may be.
+    buffered: Cell<usize>,
+    buffered_max: usize,
     pub accepted: Cell<u64>,
 }
 
 impl Connections {
-    pub fn new(max: usize) -> Self {
+    pub fn new(max: usize, buffered_max: usize) -> Self {
         Connections {
             entries: RefCell::default(),
             free: RefCell::default(),
             open: Cell::new(0),
             max,
+            buffered: Cell::new(0),
+            buffered_max,
             accepted: Cell::new(0),
         }
     }
@@ -78,6 +83,19 @@ impl Connections {
 
     pub fn count(&self) -> usize {
         self.open.get()
+    }
+
+    /// A connection keeps `now` bytes of an unfinished request where it kept `before`.
+    pub fn buffered(&self, before: usize, now: usize) {
+        self.buffered.set(self.buffered.get() - before + now);
+    }
+
+    pub fn buffered_bytes(&self) -> usize {
+        self.buffered.get()
+    }
+
+    pub fn buffers_full(&self) -> bool {
+        self.buffered.get() >= self.buffered_max
     }
 
     pub fn full(&self) -> bool {

@@ -21,7 +21,7 @@ pub async fn run(shard: Rc<Shard>, mut file: PointsFile) {
             continue;
         }
         file = append(&shard, file, lines).await;
-        shard.turn(|pipeline, _| pipeline.sink_confirmed());
+        shard.turn(|pipeline, now| pipeline.sink_confirmed(now));
     }
 }
 

@@ -33,7 +33,7 @@ pub async fn run(shard: Rc<Shard>, target: Target) {
                 shard.carbon.up();
                 let began_ms = shard.clock.now().ms();
                 let reason = converse(&shard, dialled).await;
-                shard.turn(|pipeline, _| pipeline.carbon_lost());
+                shard.turn(|pipeline, now| pipeline.carbon_lost(now));
                 shard.carbon.down(reason);
                 // A connection that lived for a while was a good one: try again at once.
                 if shard.clock.now().ms() > began_ms + 1000 {
@@ -139,7 +139,7 @@ async fn farewell(shard: &Rc<Shard>, writer: &mut TcpStream, line: &Line) -> Opt
     let all_acknowledged =
         dial::unacknowledged(std::os::fd::AsRawFd::as_raw_fd(writer)).is_ok_and(|bytes| bytes == 0);
     if line.ended.get() || (!line.lost.get() && all_acknowledged) {
-        shard.turn(|pipeline, _| pipeline.sink_confirmed());
+        shard.turn(|pipeline, now| pipeline.sink_confirmed(now));
     }
     Some("drained".to_owned())
 }

@@ -2,6 +2,7 @@
 
 use super::admin;
 use super::connection::Deadlines;
+use super::connections::Connections;
 use super::control::Control;
 use super::dial::Target;
 use super::mesh::{self, Ends};
@@ -271,7 +272,7 @@ async fn serve(plan: ShardPlan, own: Own, ends: Ends) {
         plan.pipeline(),
         mesh,
         plan.control.clone(),
-        connections_max,
+        Connections::new(connections_max, http.buffered_bytes_max),
         plan.logger,
     );
     for receiver in receivers {

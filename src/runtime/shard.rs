@@ -41,7 +41,7 @@ impl Shard {
         pipeline: Pipeline,
         mesh: Mesh,
         control: Arc<Control>,
-        connections_max: usize,
+        connections: Connections,
         logger: Logger,
     ) -> Rc<Shard> {
         Rc::new(Shard {
@@ -49,7 +49,7 @@ impl Shard {
             pipeline: RefCell::new(pipeline),
             mesh,
             clock: Clock::default(),
-            connections: Connections::new(connections_max),
+            connections,
             buffer: RefCell::new(vec![0; READ_BUFFER_BYTES].into()),
             control,
             link: Doorbell::default(),
@@ -104,6 +104,7 @@ impl Shard {
         counters.http.connections_refused = self.accept_errors.get();
         gauges.carbon_connected = u64::from(self.carbon.is_up());
         gauges.last_up = u64::from(self.last.is_up());
+        gauges.buffered_bytes = self.connections.buffered_bytes() as u64;
         gauges.connections_open = self.connections.count() as u64;
         snapshot
     }

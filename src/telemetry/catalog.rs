@@ -163,7 +163,7 @@ pub static METRICS: &[Metric] = &[
     counter(
         "flux_busy_answers_total",
         "Requests answered 429: a bound was reached and the client sends again.",
-        |s| s.counters.http.answered(429),
+        |s| s.counters.http.answered(429) + s.counters.http.refused.of(429),
     ),
     counter(
         "flux_outcome_unknown_answers_total",
@@ -207,6 +207,11 @@ pub static METRICS: &[Metric] = &[
     shard_gauge("flux_connections_open", "Connections open.", |s| {
         s.gauges.connections_open
     }),
+    shard_gauge(
+        "flux_buffered_bytes",
+        "Bytes kept of requests that have not arrived whole.",
+        |s| s.gauges.buffered_bytes,
+    ),
     // The table and the last store.
     shard_gauge(
         "flux_table_entries",
@@ -312,7 +317,7 @@ pub static METRICS: &[Metric] = &[
     ),
     histogram(
         "flux_last_lookup_duration_seconds",
-        "From a batch of look-ups to its reply.",
+        "From a metric the table does not know to the last store's reply.",
         Stage::Lookup,
     ),
     histogram(
@@ -322,7 +327,7 @@ pub static METRICS: &[Metric] = &[
     ),
     histogram(
         "flux_delivery_duration_seconds",
-        "From a frame written to carbon to the moment it counts as delivered.",
+        "From a frame's first point accepted to the frame counted as delivered; includes the redo window.",
         Stage::Delivery,
     ),
     // The process. The first name is the one every Prometheus client library uses.

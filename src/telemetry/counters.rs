@@ -259,6 +259,7 @@ numbers! {
         in_flight_bytes: u64,
         in_flight_bytes_max: u64,
         connections_open: u64,
+        buffered_bytes: u64,
         last_up: u64,
         marks_pending: u64,
         carbon_connected: u64,

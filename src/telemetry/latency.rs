@@ -22,11 +22,11 @@ pub const BOUNDS_MICROSECONDS: [u64; 16] = [
 pub enum Stage {
     /// Last byte of a request read → its answer handed to the socket.
     Request,
-    /// A batch of misses sent to the last store → its reply.
+    /// A metric the table does not know → the last store's reply.
     Lookup,
     /// A group sent to another shard → its verdict back here.
     Owner,
-    /// A frame written to carbon → counted as delivered.
+    /// A frame's first point accepted → the frame counted as delivered.
     Delivery,
 }
 
