@@ -3,6 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The file's tail is searched backwards for the last line's end in steps of this size.
@@ -46,14 +47,23 @@ impl PointsFile {
     /// Appends whole lines with one write. Several shards append to one file: the kernel keeps each
     /// write in one piece.
     pub fn append(&mut self, lines: &[u8]) -> Result<(), AppendError> {
-        if !self.fits(lines)? {
-            // Whoever replays the file moves it away first: then there is a new one to begin.
+        // Whoever replays the file moves it away first: then there is a new one to begin.
+        if self.moved()? {
             *self = PointsFile::open(&self.path, self.bytes_max)?;
-            if !self.fits(lines)? {
-                return Err(AppendError::Full(self.bytes_max));
-            }
+        }
+        if !self.fits(lines)? {
+            return Err(AppendError::Full(self.bytes_max));
         }
         Ok(self.file.write_all(lines)?)
+    }
+
+    fn moved(&self) -> io::Result<bool> {
+        let ours = self.file.metadata()?;
+        match std::fs::metadata(&self.path) {
+            Ok(there) => Ok((there.dev(), there.ino()) != (ours.dev(), ours.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     fn fits(&self, lines: &[u8]) -> io::Result<bool> {

@@ -201,7 +201,7 @@ pub static METRICS: &[Metric] = &[
     ),
     counter(
         "flux_connections_refused_total",
-        "Connections closed at once because connections_max was reached.",
+        "Accepts that failed, for want of a descriptor or because the client had gone.",
         |s| s.counters.http.connections_refused,
     ),
     shard_gauge("flux_connections_open", "Connections open.", |s| {

@@ -174,7 +174,7 @@ numbers! {
         /// Answered by the decoder, before the request had a meaning; not in `requests`.
         refused: Statuses,
         connections_accepted: u64,
-        /// Closed at once: `connections_max` was reached.
+        /// Accepts that failed: no descriptor was free, or the client had gone.
         connections_refused: u64,
     }
 }

@@ -16,8 +16,8 @@ pub mod pickle;
 pub mod process;
 pub mod redis;
 
-use std::hash::{BuildHasher, RandomState};
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Long enough for a busy machine, short enough to be waited for: a limit, not an expectation.
@@ -48,11 +48,14 @@ pub fn stays(what: &str, time: Duration, mut probe: impl FnMut() -> bool) {
     }
 }
 
-/// A port nobody listens on. Below the kernel's range for outgoing connections, so that it is not
-/// taken by one of those while the daemon that owns it is down.
+/// A port nobody listens on, never the same twice: each test is a process and has sixteen of its own.
+/// Below the kernel's range for outgoing connections, so that it is not taken by one of those while the
+/// daemon that owns it is down.
 pub fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
-        let port = 10_000 + (RandomState::new().hash_one(()) % 20_000) as u16;
+        let own = std::process::id() * 16 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + (own % 20_000) as u16;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
