@@ -3,8 +3,9 @@
 
 use super::admin::Admin;
 use super::control::{Control, Phase};
+use super::journal::hand_out;
+use super::journal::replay::{self, Replays};
 use super::mesh::{Ends, Parcel};
-use super::replay::{self, Replays};
 use super::{SWEEP, admin, sweep};
 use crate::budget::Budgets;
 use crate::router::NameHasher;
@@ -22,7 +23,7 @@ pub struct CorePlan {
     pub hasher: NameHasher,
     pub process: Process,
     pub logger: Logger,
-    pub found: super::survey::Found,
+    pub found: super::journal::survey::Found,
     pub listener: std::net::TcpListener,
 }
 
@@ -55,7 +56,7 @@ pub async fn serve(plan: CorePlan, ends: Ends) {
     while control.phase() < Phase::Serving {
         glommio::timer::sleep(SWEEP).await;
     }
-    glommio::spawn_local(replay::hand_out(replays.clone(), mesh.clone())).detach();
+    glommio::spawn_local(hand_out::run(replays.clone(), mesh.clone())).detach();
     let kept = Rc::new(Cell::new(false));
     glommio::spawn_local({
         let (replays, kept) = (replays.clone(), kept.clone());
