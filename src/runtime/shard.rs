@@ -3,6 +3,7 @@
 use super::clock::Clock;
 use super::connections::Connections;
 use super::control::Control;
+use super::disk::Disk;
 use super::health::Health;
 use super::mesh::{Mesh, Parcel};
 use super::nudge::Owed;
@@ -30,6 +31,7 @@ pub struct Shard {
     /// The tasks that drive carbon and the last store.
     pub link: Doorbell,
     pub store: Doorbell,
+    pub disk: Disk,
     pub carbon: Health,
     pub last: Health,
     pub heartbeat_due: Cell<bool>,
@@ -44,6 +46,7 @@ impl Shard {
         mesh: Mesh,
         control: Arc<Control>,
         connections: Connections,
+        disk: Disk,
         logger: Logger,
     ) -> Rc<Shard> {
         Rc::new(Shard {
@@ -57,6 +60,7 @@ impl Shard {
             control,
             link: Doorbell::default(),
             store: Doorbell::default(),
+            disk,
             carbon: Health::new("carbon"),
             last: Health::new("the last store"),
             heartbeat_due: Cell::new(false),
@@ -96,6 +100,9 @@ impl Shard {
         if pipeline.wants_store() {
             self.store.ring();
         }
+        if pipeline.journal.is_due() {
+            self.disk.written.ring();
+        }
     }
 
     pub fn snapshot(&self) -> Snapshot {
@@ -104,6 +111,7 @@ impl Shard {
             counters, gauges, ..
         } = &mut snapshot;
         counters.carbon.connects = self.carbon.connects.get();
+        counters.journal.stalls = self.disk.stalls.get();
         counters.http.connections_accepted = self.connections.accepted.get();
         counters.http.connections_refused = self.accept_errors.get();
         gauges.carbon_connected = u64::from(self.carbon.is_up());
