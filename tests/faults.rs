@@ -12,8 +12,14 @@ mod carbon;
 mod disk;
 #[path = "faults/host.rs"]
 mod host;
+#[path = "faults/kill.rs"]
+mod kill;
+#[path = "faults/pressure.rs"]
+mod pressure;
 #[path = "faults/redis.rs"]
 mod redis;
+#[path = "faults/shutdown.rs"]
+mod shutdown;
 #[path = "faults/table.rs"]
 mod table;
 

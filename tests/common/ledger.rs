@@ -180,11 +180,22 @@ impl Ledger {
     }
 
     /// Some points that are lost, for a failure's message.
-    pub fn lost(&self) -> Vec<(usize, Entry)> {
+    fn lost(&self) -> Vec<(usize, Entry)> {
+        let some = self.undelivered().into_iter().take(5);
+        some.map(|i| (i, self.book().entries[i].clone())).collect()
+    }
+
+    /// What was acknowledged by now and has not arrived.
+    pub fn undelivered(&self) -> Vec<usize> {
         let book = self.book();
-        let lost = |entry: &Entry| entry.side == Side::Acked && entry.times == 0;
-        let numbered = book.entries.iter().cloned().enumerate();
-        numbered.filter(|(_, entry)| lost(entry)).take(5).collect()
+        let waits = |(_, entry): &(usize, &Entry)| entry.side == Side::Acked && entry.times == 0;
+        let numbered = book.entries.iter().enumerate();
+        numbered.filter(waits).map(|(i, _)| i).collect()
+    }
+
+    pub fn all_delivered(&self, points: &[usize]) -> bool {
+        let book = self.book();
+        points.iter().all(|point| book.entries[*point].times > 0)
     }
 
     /// Waits until everything that was acknowledged has arrived. Returns the books, and how long it took.
@@ -297,6 +308,7 @@ pub fn reconcile(metrics: &Metrics) {
         .sum::<f64>();
     assert_eq!(of("received_total"), decided, "received and decided");
     let taken = of("accepted_total") + of("recovered_total");
-    let placed = of("delivered_total") + of("queued") + of("dropped_total");
+    let waiting = metrics.sum("flux_journal_points");
+    let placed = of("delivered_total") + of("queued") + waiting + of("dropped_total");
     assert_eq!(taken, placed, "taken in and placed: {metrics:?}");
 }
