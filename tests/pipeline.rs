@@ -10,7 +10,7 @@ use skyline_flux::dedup::{Owner, lookup::Lookups, table::Table};
 use skyline_flux::http::Limits;
 use skyline_flux::journal::{Durability, Journal, commit};
 use skyline_flux::last::writer::Writer;
-use skyline_flux::pipeline::{Connection, Now, Pipeline, Settings};
+use skyline_flux::pipeline::{Connection, Now, Pipeline, Settings, Stages};
 use skyline_flux::router::{Gathered, NameHasher};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -67,11 +67,13 @@ impl Shards {
                 settings,
                 api.clone(),
                 budgets.clone(),
-                Gathered::new(NameHasher::new([9; 16]), shard, count),
-                Owner::new(Table::new(100_000), true, 0, Lookups::new(50)),
-                Outbound::new(outbound),
-                Journal::new(Durability::Memory, 1, shard as u16, JOURNAL),
-                Writer::new(100_000),
+                Stages {
+                    gathered: Gathered::new(NameHasher::new([9; 16]), shard, count),
+                    owner: Owner::new(Table::new(100_000), true, 0, Lookups::new(50)),
+                    journal: Journal::new(Durability::Memory, 1, shard as u16, JOURNAL),
+                    outbound: Outbound::new(outbound),
+                    writer: Writer::new(100_000),
+                },
             )
         };
         Shards {

@@ -434,7 +434,7 @@ pub(super) mod tests {
             push_to(&mut outbound, Lane::Live, &format!("l{i}"));
             outbound.flush();
         }
-        let mut sent = |outbound: &mut Outbound| -> String {
+        let sent = |outbound: &mut Outbound| -> String {
             (0..3)
                 .map(|_| text(outbound.next_due(0)).replace(" 1.0 5\n", " "))
                 .collect()

@@ -126,6 +126,15 @@ pub struct Settings {
     pub tick_ms: u64,
 }
 
+/// What a pipeline is composed of, in the order a point passes through.
+pub struct Stages {
+    pub gathered: Gathered,
+    pub owner: Owner,
+    pub journal: Journal<Group>,
+    pub outbound: Outbound,
+    pub writer: Writer,
+}
+
 pub struct Pipeline {
     settings: Settings,
     api: Arc<Api>,
@@ -153,16 +162,14 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    pub fn new(
-        settings: Settings,
-        api: Arc<Api>,
-        budgets: Budgets,
-        gathered: Gathered,
-        owner: Owner,
-        outbound: Outbound,
-        journal: Journal<Group>,
-        writer: Writer,
-    ) -> Self {
+    pub fn new(settings: Settings, api: Arc<Api>, budgets: Budgets, stages: Stages) -> Self {
+        let Stages {
+            gathered,
+            owner,
+            journal,
+            outbound,
+            writer,
+        } = stages;
         Pipeline {
             settings,
             api,

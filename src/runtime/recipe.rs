@@ -23,7 +23,7 @@ use crate::journal::{Journal, commit};
 use crate::last::embedded;
 use crate::last::writer::Writer;
 use crate::outputs::points_file::PointsFile;
-use crate::pipeline::{Pipeline, Settings};
+use crate::pipeline::{Pipeline, Settings, Stages};
 use crate::preflight::{Placement, Ready};
 use crate::router::{Gathered, Group, NameHasher};
 use crate::telemetry::Process;
@@ -264,23 +264,25 @@ impl ShardPlan {
             },
             self.api.clone(),
             self.budgets.clone(),
-            Gathered::new(self.hasher, self.index, self.shards),
-            Owner::new(
-                table,
-                last.check,
-                self.api.keys.namespaces().len(),
-                Lookups::new(u64::from(last.lookup_deadline_ms)),
-            ),
-            Outbound::new(outbound::Limits {
-                protocol,
-                points_per_frame: carbon.points_per_frame,
-                frame_bytes_max: carbon.frame_bytes_max,
-                flush_interval_ms: u64::from(carbon.flush_interval_ms),
-                redo_window_ms: u64::from(carbon.redo_window_ms),
-                redo_bytes: carbon.redo_bytes,
-            }),
-            self.journal(),
-            Writer::new(entries_max(&self.config, self.shards)),
+            Stages {
+                gathered: Gathered::new(self.hasher, self.index, self.shards),
+                owner: Owner::new(
+                    table,
+                    last.check,
+                    self.api.keys.namespaces().len(),
+                    Lookups::new(u64::from(last.lookup_deadline_ms)),
+                ),
+                journal: self.journal(),
+                outbound: Outbound::new(outbound::Limits {
+                    protocol,
+                    points_per_frame: carbon.points_per_frame,
+                    frame_bytes_max: carbon.frame_bytes_max,
+                    flush_interval_ms: u64::from(carbon.flush_interval_ms),
+                    redo_window_ms: u64::from(carbon.redo_window_ms),
+                    redo_bytes: carbon.redo_bytes,
+                }),
+                writer: Writer::new(entries_max(&self.config, self.shards)),
+            },
         )
     }
 
