@@ -84,7 +84,10 @@ impl Disk {
 pub async fn write(shard: Rc<Shard>) {
     let disk = &shard.disk;
     while shard.control.phase() < Phase::Stopped {
-        let Some(write) = shard.turn(|pipeline, _| pipeline.journal.start()) else {
+        // Not a turn: that rings our bell as long as something is due, and where there is no segment for it
+        // we would answer our own ring for ever, and nobody could make one.
+        let next = shard.pipeline.borrow_mut().journal.start();
+        let Some(write) = next else {
             disk.written.wait().await;
             continue;
         };
