@@ -273,6 +273,11 @@ impl Outbound {
         self.queues.iter().any(|queue| !queue.waiting.is_empty())
     }
 
+    /// Nothing is here that may have to be sent, or sent again.
+    pub fn is_empty(&self) -> bool {
+        self.written.is_empty() && self.all_written()
+    }
+
     /// Everything ever accepted here has been written to the current connection.
     pub fn all_written(&self) -> bool {
         self.queues.iter().all(Queue::is_empty)

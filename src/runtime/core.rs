@@ -84,7 +84,7 @@ async fn receive(admin: Rc<Admin>, replays: Rc<Replays>, receiver: ConnectedRece
     while let Some(parcel) = receiver.recv().await {
         match parcel {
             Parcel::Observed { from, snapshot } => admin.observed(from, *snapshot),
-            Parcel::Report { from, report } => replays.report(from, &report),
+            Parcel::Report { from, report, last } => replays.report(from, &report, last),
             Parcel::Group(_)
             | Parcel::Reply(_)
             | Parcel::Recovered(_)

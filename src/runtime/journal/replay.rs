@@ -11,6 +11,7 @@ use crate::journal::recovery::{Ended, Replay};
 use crate::journal::segment::SegmentId;
 use crate::pipeline::Report;
 use crate::router::NameHasher;
+use crate::runtime::SWEEP;
 use crate::runtime::control::{Control, Phase};
 use crate::runtime::doorbell::Doorbell;
 use crate::telemetry::Snapshot;
@@ -61,6 +62,8 @@ pub struct Replays {
     /// What of it there may be.
     allowance: usize,
     handed_out: Cell<bool>,
+    /// Owners that have stopped and will report no more.
+    silent_owners: Cell<usize>,
     /// Points still to be handed out.
     waiting_points: Cell<u64>,
     found_points: u64,
@@ -105,6 +108,7 @@ impl Replays {
             under_way: RefCell::new(vec![0; owners]),
             allowance,
             handed_out: Cell::new(handed_out),
+            silent_owners: Cell::new(0),
             waiting_points: Cell::new(found.points),
             found_points: found.points,
             cursors_ignored: found.cursors_ignored,
@@ -144,7 +148,9 @@ impl Replays {
     }
 
     /// An owner has delivered some of it.
-    pub fn report(&self, owner: usize, report: &Report) {
+    pub fn report(&self, owner: usize, report: &Report, last: bool) {
+        self.silent_owners
+            .set(self.silent_owners.get() + usize::from(last));
         self.under_way.borrow_mut()[owner] -= report.delivered_cost;
         let mut streams = self.streams.borrow_mut();
         for done in &report.done {
@@ -254,6 +260,9 @@ pub async fn keep(replays: Rc<Replays>) {
     let mut allowance_held = !replays.handed_out.get();
     loop {
         let stopping = replays.stopping();
+        // What owners delivered at the very end is heard too, unless the time is up.
+        let heard = replays.silent_owners.get() == replays.owners();
+        let leave = stopping && (heard || replays.control.phase() == Phase::Stopped);
         let streams = replays.streams();
         let mut over = true;
         for stream in 0..streams {
@@ -265,10 +274,11 @@ pub async fn keep(replays: Rc<Replays>) {
             (0..replays.budgets.owners())
                 .for_each(|owner| replays.budgets.release(owner, replays.allowance));
         }
-        if stopping || (over && !allowance_held) {
+        if leave || (over && !allowance_held) {
             return;
         }
-        glommio::timer::sleep(HOUSEKEEPING).await;
+        let pause = if stopping { SWEEP } else { HOUSEKEEPING };
+        glommio::timer::sleep(pause).await;
     }
 }
 
