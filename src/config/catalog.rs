@@ -6,6 +6,7 @@ use super::endpoint::{
     host_port, host_port_text, last_store, last_store_text, listen, listen_text,
 };
 use super::key::is_key;
+use super::populate;
 use super::reader::{Word, auto_or_number, listeners, namespaces, path, path_text};
 use super::setting::{Kind, Setting, Shown, Wrong, choice, flag, quoted, whole};
 use super::{Durability, Keys, Layout, Level, Listen, LogFormat, PopulateCore, Protocol};
@@ -19,7 +20,6 @@ pub const NOT_YET: &[&str] = &[
     "http.inflated_bytes_max",
     "journal.bytes_max",
     "journal.segment_bytes",
-    "populate",
     "statsd",
     "telemetry",
 ];
@@ -339,6 +339,17 @@ pub static CATALOG: &[Setting] = &[
     choice!(journal.durability, { "memory" => Durability::Memory } not yet { "journal", "fsync" },
         "What a 204 promises: \"memory\" = queued: an orderly stop delivers it, a crash loses it.",
         "what Skyline Flux does; the journal is not in this version yet."),
+    populate::GRAPHITE,
+    populate::CONCURRENCY,
+    populate::CONNECT_TIMEOUT_MS,
+    populate::READ_TIMEOUT_MS,
+    populate::TOTAL_TIMEOUT_MS,
+    populate::RESPONSE_BYTES_MAX,
+    populate::CA_FILE,
+    populate::JOBS_MAX,
+    populate::SUBMIT_CURRENT_MINUTE,
+    populate::RESAMPLE_SECONDS,
+    populate::ALLOWED_HOSTS,
     Setting {
         section: "cpu",
         key: "shards",
@@ -440,6 +451,7 @@ mod tests {
                 toml::Value::String(text) => Given::Text(text.clone()),
                 toml::Value::Integer(number) => Given::Whole(*number),
                 toml::Value::Boolean(flag) => Given::Flag(*flag),
+                toml::Value::Array(items) if items.is_empty() => Given::List(Vec::new()),
                 other => panic!("{}: {other}", setting.path()),
             };
             let mut config = Config::default();
