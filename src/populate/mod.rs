@@ -1,0 +1,6 @@
+//! stub
+
+pub mod address;
+pub mod cause;
+pub mod job;
+pub mod literal;
