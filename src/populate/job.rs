@@ -3,7 +3,7 @@
 //!
 //! The order of the rules is JSON, the key, and only then the rest, so that a stranger learns nothing.
 
-use super::address::{Address, Hosts, Unusable};
+use super::address::{Address, Hosts, URL_BYTES_MAX, Unusable};
 use super::literal::{self, NoList};
 use crate::api::PointLimits;
 use crate::api::auth::Keys;
@@ -15,7 +15,7 @@ use crate::api::verdict::Problem;
 /// Most URLs of one job: Vista sends one for each of a handful of resolutions.
 pub const URLS_MAX: usize = 64;
 /// Longest remote target: it is part of each URL, which has the same bound.
-pub const TARGET_BYTES_MAX: usize = super::address::URL_BYTES_MAX;
+pub const TARGET_BYTES_MAX: usize = URL_BYTES_MAX;
 
 /// Whose answer it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,7 +230,11 @@ fn urls(nodes: Option<&[Node<'_>]>, hosts: &Hosts) -> Result<Vec<String>, Refuse
     }
     for (index, url) in urls.iter().enumerate() {
         let place = index + 1;
-        let address = Address::parse(url).map_err(|why| Refused::Url { place, why })?;
+        let address = match url.len() {
+            0..=URL_BYTES_MAX => Address::parse(url),
+            _ => Err(Unusable::TooLong),
+        };
+        let address = address.map_err(|why| Refused::Url { place, why })?;
         if !hosts.allow(&address) {
             return Err(Refused::HostNotAllowed(place));
         }
