@@ -255,19 +255,7 @@ impl Default for Config {
             journal: Journal {
                 durability: Durability::Memory,
             },
-            populate: Populate {
-                graphite: None,
-                concurrency: 4,
-                connect_timeout_ms: 5_000,
-                read_timeout_ms: 10_000,
-                total_timeout_ms: 120_000,
-                response_bytes_max: 64 * 1024 * 1024,
-                ca_file: None,
-                jobs_max: 10_000,
-                submit_current_minute: false,
-                resample_seconds: 60,
-                allowed_hosts: Vec::new(),
-            },
+            populate: Populate::default(),
             cpu: Cpu {
                 shards: None,
                 populate_core: PopulateCore::Auto,
@@ -279,6 +267,24 @@ impl Default for Config {
                 level: Level::Info,
                 format: LogFormat::Text,
             },
+        }
+    }
+}
+
+impl Default for Populate {
+    fn default() -> Self {
+        Populate {
+            graphite: None,
+            concurrency: 4,
+            connect_timeout_ms: 5_000,
+            read_timeout_ms: 10_000,
+            total_timeout_ms: 120_000,
+            response_bytes_max: 64 * 1024 * 1024,
+            ca_file: None,
+            jobs_max: 10_000,
+            submit_current_minute: false,
+            resample_seconds: 60,
+            allowed_hosts: Vec::new(),
         }
     }
 }

@@ -84,6 +84,10 @@ impl Address {
     pub fn host(&self) -> &str {
         &self.host
     }
+
+    pub fn same_place(&self, other: &Address) -> bool {
+        self.host == other.host && self.port == other.port
+    }
 }
 
 fn named(host: &Host<&str>, port: Option<u16>) -> String {

@@ -213,8 +213,11 @@ fn fold<'e>(records: impl IntoIterator<Item = &'e (u64, Entry)>) -> BTreeMap<u64
     jobs
 }
 
+/// Where a record ends, and what it is.
+type Ends = (usize, (u64, Entry));
+
 /// Random work; returns the file and its records with where each ends.
-fn work(steps: &[(u8, u8, u32)]) -> (Jobs, Vec<u8>, Vec<(usize, (u64, Entry))>) {
+fn work(steps: &[(u8, u8, u32)]) -> (Jobs, Vec<u8>, Vec<Ends>) {
     let mut jobs = Jobs::new(LIMITS);
     let mut file = jobs.snapshot();
     for &(what, which, number) in steps {
@@ -290,7 +293,7 @@ proptest! {
             let whole = records.iter().take_while(|(end, _)| *end <= cut).map(|(_, record)| record);
             let (all, damage) = loaded(&file[..cut]);
             prop_assert_eq!(all, fold(whole), "cut at {}", cut);
-            let end = records.iter().map(|(end, _)| *end).filter(|end| *end <= cut).last();
+            let end = records.iter().map(|(end, _)| *end).rfind(|end| *end <= cut);
             let torn = cut - end.unwrap_or(if cut < FILE_HEADER_BYTES { 0 } else { FILE_HEADER_BYTES });
             prop_assert_eq!(damage, Damage { records: 0, bytes: torn as u64 });
         }
