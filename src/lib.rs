@@ -30,6 +30,7 @@
 //! | [`request`] | a request under way: which owners have answered, whose turn it is |
 //! | [`router`] | the owner shard of a name; groups a request's points by owner |
 //! | [`dedup`] | fresh, duplicate or unknown; the bounded table |
+//! | [`populate`] | a metric's history from a remote: the job, what to ask, what to send; not wired yet |
 //! | [`pipeline`] | composes the pure stages for one shard |
 //! | [`preflight`] | what must be true before a start |
 //! | [`runtime`] | the only importer of glommio |
@@ -47,6 +48,7 @@ pub mod last;
 pub mod outputs;
 pub mod pipeline;
 pub mod point;
+pub mod populate;
 pub mod preflight;
 pub mod request;
 pub mod router;

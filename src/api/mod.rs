@@ -16,7 +16,7 @@ pub mod post;
 pub mod query;
 mod report;
 pub mod route;
-mod second_look;
+pub(crate) mod second_look;
 pub mod take;
 pub mod validate;
 pub mod verdict;

@@ -6,6 +6,7 @@ use super::endpoint::{
     host_port, host_port_text, last_store, last_store_text, listen, listen_text,
 };
 use super::key::is_key;
+use super::populate;
 use super::reader::{Word, auto_or_number, listeners, namespaces, path, path_text};
 use super::setting::{Kind, Setting, Shown, Wrong, choice, flag, quoted, whole};
 use super::{Durability, Keys, Layout, Level, Listen, LogFormat, PopulateCore, Protocol};
@@ -15,7 +16,7 @@ pub const SHARDS_MAX: u64 = 128;
 
 /// Keys of later versions: known, so that nobody hunts for a typing error. A whole section is named
 /// by its name alone.
-pub const NOT_YET: &[&str] = &["http.inflated_bytes_max", "populate", "statsd", "telemetry"];
+pub const NOT_YET: &[&str] = &["http.inflated_bytes_max", "statsd", "telemetry"];
 
 /// In the order `flux config` prints them; keys of a section stand together.
 pub static CATALOG: &[Setting] = &[
@@ -344,6 +345,17 @@ pub static CATALOG: &[Setting] = &[
         "Bytes of one journal file; each shard has one ahead.",
         "the largest: a larger one would stall whoever deletes it."
     ),
+    populate::GRAPHITE,
+    populate::CONCURRENCY,
+    populate::CONNECT_TIMEOUT_MS,
+    populate::READ_TIMEOUT_MS,
+    populate::TOTAL_TIMEOUT_MS,
+    populate::RESPONSE_BYTES_MAX,
+    populate::CA_FILE,
+    populate::JOBS_MAX,
+    populate::SUBMIT_CURRENT_MINUTE,
+    populate::RESAMPLE_SECONDS,
+    populate::ALLOWED_HOSTS,
     Setting {
         section: "cpu",
         key: "shards",
@@ -445,6 +457,7 @@ mod tests {
                 toml::Value::String(text) => Given::Text(text.clone()),
                 toml::Value::Integer(number) => Given::Whole(*number),
                 toml::Value::Boolean(flag) => Given::Flag(*flag),
+                toml::Value::Array(items) if items.is_empty() => Given::List(Vec::new()),
                 other => panic!("{}: {other}", setting.path()),
             };
             let mut config = Config::default();

@@ -52,6 +52,14 @@ const RULES: &[Rule] = &[
         &["last.lookup_deadline_ms", "http.request_deadline_ms"],
         lookup_ends_first,
     ),
+    (
+        &[
+            "populate.connect_timeout_ms",
+            "populate.read_timeout_ms",
+            "populate.total_timeout_ms",
+        ],
+        fetch_ends_last,
+    ),
 ];
 
 /// The problems of a configuration whose keys each were read, except those in `failed`.
@@ -252,6 +260,20 @@ fn lookup_ends_first(config: &Config) -> Option<Problem> {
             "last.lookup_deadline_ms",
             format!("{lookup} is not below http.request_deadline_ms = {request}, so a look-up could outlast its request"),
             format!("write lookup_deadline_ms = {} or less", request / 2),
+        )
+    })
+}
+
+/// Else the other two could never be reached, and would only seem to be in force.
+fn fetch_ends_last(config: &Config) -> Option<Problem> {
+    let populate = &config.populate;
+    let total = populate.total_timeout_ms;
+    let longest = populate.connect_timeout_ms.max(populate.read_timeout_ms);
+    (longest > total).then(|| {
+        Problem::new(
+            "populate.total_timeout_ms",
+            format!("{total} is below connect_timeout_ms or read_timeout_ms = {longest}"),
+            format!("write total_timeout_ms = {longest} or more"),
         )
     })
 }

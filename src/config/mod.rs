@@ -11,6 +11,7 @@ pub mod endpoint;
 mod file;
 pub mod key;
 mod load;
+pub mod populate;
 mod problem;
 mod reader;
 mod render;
@@ -36,6 +37,7 @@ pub struct Config {
     pub last: Last,
     pub carbon: Carbon,
     pub journal: Journal,
+    pub populate: Populate,
     pub cpu: Cpu,
     pub admin: Admin,
     pub log: Log,
@@ -172,6 +174,23 @@ pub enum Durability {
 }
 
 #[derive(Clone, Debug, PartialEq)]
+pub struct Populate {
+    /// Graphite's render API, without a slash at its end.
+    pub graphite: Option<String>,
+    pub concurrency: usize,
+    pub connect_timeout_ms: u32,
+    pub read_timeout_ms: u32,
+    pub total_timeout_ms: u32,
+    pub response_bytes_max: usize,
+    pub ca_file: Option<PathBuf>,
+    pub jobs_max: usize,
+    pub submit_current_minute: bool,
+    pub resample_seconds: u32,
+    /// Empty: any host.
+    pub allowed_hosts: Vec<populate::AllowedHost>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
 pub struct Cpu {
     /// `None`: as many as there are CPUs for them, at most 8.
     pub shards: Option<u32>,
@@ -248,6 +267,7 @@ impl Default for Config {
                 bytes_max: 4 * 1024 * 1024 * 1024,
                 segment_bytes: 16 * 1024 * 1024,
             },
+            populate: Populate::default(),
             cpu: Cpu {
                 shards: None,
                 populate_core: PopulateCore::Auto,
@@ -259,6 +279,24 @@ impl Default for Config {
                 level: Level::Info,
                 format: LogFormat::Text,
             },
+        }
+    }
+}
+
+impl Default for Populate {
+    fn default() -> Self {
+        Populate {
+            graphite: None,
+            concurrency: 4,
+            connect_timeout_ms: 5_000,
+            read_timeout_ms: 10_000,
+            total_timeout_ms: 120_000,
+            response_bytes_max: 64 * 1024 * 1024,
+            ca_file: None,
+            jobs_max: 10_000,
+            submit_current_minute: false,
+            resample_seconds: 60,
+            allowed_hosts: Vec::new(),
         }
     }
 }
