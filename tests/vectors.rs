@@ -18,15 +18,15 @@ const NOW: u32 = 1_795_454_579;
 fn api() -> Api {
     let namespaces = [(K2, "warehouse-1"), (DIGITS, "digits")];
     let namespaces = namespaces.map(|(key, prefix)| (key.to_owned(), prefix.to_owned()));
-    Api {
-        keys: Keys::new(KEY, &BTreeMap::from(namespaces)),
-        limits: PointLimits {
+    Api::new(
+        Keys::new(KEY, &BTreeMap::from(namespaces)),
+        PointLimits {
             age_seconds_max: 3600,
             future_seconds_max: 60,
             points_per_request_max: 1000,
             whisper_path_bytes: "/opt/graphite/storage/whisper".len(),
         },
-    }
+    )
 }
 
 /// A request as a row of the table writes it; `KEY`, `K2`, `DIGITS`, `N`, `N-3600` in braces stand for values.

@@ -24,6 +24,19 @@ const RULES: &[Rule] = &[
         ],
         body_fits,
     ),
+    (
+        &[
+            "http.inflated_bytes_max",
+            "points.in_flight_bytes_max",
+            "points.points_per_request_max",
+            "keys.namespaces",
+        ],
+        inflated_fits,
+    ),
+    (
+        &["http.inflated_bytes_max", "http.buffered_bytes_max"],
+        inflated_is_kept,
+    ),
     (&["http.listen", "admin.listen"], addresses_differ),
     (
         &[
@@ -109,6 +122,57 @@ fn body_fits(config: &Config) -> Option<Problem> {
                 "write body_bytes_max = {} or less, or in_flight_bytes_max = {worst} or more",
                 expansion.body_bytes_max(budget)
             ),
+        )
+    })
+}
+
+/// The same for what an encoded body inflates to, and for Telegraf's form: a field of 6 bytes becomes a point
+/// with a name of its own, and all names together are bounded by the same number.
+fn inflated_fits(config: &Config) -> Option<Problem> {
+    const SMALLEST_FIELD_BYTES: u64 = r#""a":1,"#.len() as u64;
+    let expansion = Expansion::of(config);
+    let inflated = config.http.inflated_bytes_max as u64;
+    let budget = config.points.in_flight_bytes_max as u64;
+    let worst_at = |inflated: u64| {
+        let fields = expansion.items_max.min(inflated / SMALLEST_FIELD_BYTES);
+        let telegraf = inflated + fields * expansion.point_bytes;
+        expansion.worst_bytes(inflated).max(telegraf)
+    };
+    let worst = worst_at(inflated);
+    (worst > budget).then(|| {
+        // What is left when the points are paid for, or what all points together can be paid from.
+        let by_count = budget.saturating_sub(expansion.items_max * expansion.point_bytes);
+        let by_ratio =
+            budget * SMALLEST_FIELD_BYTES / (SMALLEST_FIELD_BYTES + expansion.point_bytes);
+        let advised = by_count.max(by_ratio).min(expansion.body_bytes_max(budget));
+        Problem::new(
+            "http.inflated_bytes_max",
+            format!(
+                "a body that inflates to {inflated} bytes can become {worst} bytes of points, more than one \
+                 shard's points.in_flight_bytes_max = {budget}"
+            ),
+            format!(
+                "write inflated_bytes_max = {advised} or less, or in_flight_bytes_max = {worst} or more"
+            ),
+        )
+    })
+}
+
+/// What is inflated counts as buffered until it is parsed: one body alone must not be turned away for ever.
+fn inflated_is_kept(config: &Config) -> Option<Problem> {
+    /// The body as it was sent, and what the decompressor needs.
+    const BESIDE_BYTES: usize = 128 * 1024;
+    let http = &config.http;
+    let needed = http.inflated_bytes_max + http.body_bytes_max + BESIDE_BYTES;
+    (needed > http.buffered_bytes_max).then(|| {
+        Problem::new(
+            "http.buffered_bytes_max",
+            format!(
+                "{} does not hold one body of http.body_bytes_max = {} while it inflates to \
+                 http.inflated_bytes_max = {}",
+                http.buffered_bytes_max, http.body_bytes_max, http.inflated_bytes_max
+            ),
+            format!("write buffered_bytes_max = {needed} or more"),
         )
     })
 }

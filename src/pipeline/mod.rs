@@ -2,9 +2,10 @@
 //! tick" and carries out what [`Effects`] say. No clock, no socket: the same code serves the unit
 //! tests, the simulator and the benches.
 //!
-//! Here: from bytes to answers. [`sinks`]: from accepted points to carbon and the last store.
+//! Here: from bytes to answers; [`encoded`]: by way of inflating. [`sinks`]: from accepted points to carbon and the last store.
 //! [`observe`]: what it all came to.
 
+mod encoded;
 mod observe;
 mod sinks;
 
@@ -15,8 +16,8 @@ use crate::budget::{Budgets, Refused};
 use crate::carbon::outbound::{Accepted, Outbound};
 use crate::dedup::{Accept, Owner};
 use crate::http::decoder::Awaiting;
-use crate::http::response::{self, Date, ReplyTo};
-use crate::http::{Decoded, Decoder, Limits, Message, Refusal};
+use crate::http::response::{self, Answer, Date, ReplyTo};
+use crate::http::{Decoded, Decoder, Limits, Message, Refusal, encoding};
 use crate::last::writer::Writer;
 use crate::point::{NameHash, Point};
 use crate::request::{ReadId, Reads};
@@ -70,6 +71,8 @@ pub struct Connection {
     closing: bool,
     /// `100 Continue` is owed, after the answers before it.
     owes_continue: bool,
+    /// A request whose body is not decoded yet.
+    inflating: Option<Box<encoded::Inflating>>,
 }
 
 impl Connection {
@@ -80,11 +83,24 @@ impl Connection {
             read: ReadId::default(),
             closing: false,
             owes_continue: false,
+            inflating: None,
         }
     }
 
     pub fn is_closing(&self) -> bool {
         self.closing
+    }
+
+    /// A body is being inflated: the next read goes on with it. Others should have their turn first.
+    pub fn is_inflating(&self) -> bool {
+        self.inflating.is_some()
+    }
+
+    /// Memory of a request under way, beside what the caller keeps itself.
+    pub fn held_bytes(&self) -> usize {
+        self.inflating
+            .as_ref()
+            .map_or(0, |inflating| inflating.held_bytes())
     }
 
     /// What the next bytes belong to: each has a deadline of its own.
@@ -100,7 +116,7 @@ pub struct Taken {
     pub consumed: usize,
     /// Requests and refusals whose answers are due.
     pub answers: u32,
-    /// `pipeline_max` was met: there may be a whole request in what is left.
+    /// `pipeline_max` was met, or the turn's share of inflating: there may be a whole request in what is left.
     pub more: bool,
 }
 
@@ -178,9 +194,15 @@ impl Pipeline {
         connection.read = id;
         let mut consumed = 0;
         let mut more = false;
+        let mut slice = encoding::SLICE_BYTES;
         while !connection.closing {
-            if self.reads.len(id) >= self.settings.pipeline_max {
+            if self.reads.len(id) >= self.settings.pipeline_max
+                || !self.go_on(connection, &mut slice, now)
+            {
                 more = true;
+                break;
+            }
+            if connection.closing {
                 break;
             }
             match connection.decoder.next(&mut buffer[consumed..]) {
@@ -196,10 +218,14 @@ impl Pipeline {
                     message,
                     consumed: taken,
                 } => {
-                    connection.closing = !message.keep_alive || self.draining;
                     let mut to = ReplyTo::message(&message);
-                    to.keep_alive = !connection.closing;
-                    self.request(id, &message, to, now);
+                    to.keep_alive &= !self.draining;
+                    if self.api.reads_encoded(&message) {
+                        self.encoded(connection, &message, to, &mut slice, now);
+                    } else {
+                        self.request(id, &message, to, now);
+                        connection.closing = !to.keep_alive;
+                    }
                     consumed += taken;
                 }
             }
@@ -224,6 +250,7 @@ impl Pipeline {
         let deadline_ms = now.ms() + self.settings.request_deadline_ms;
         connection.read = self.reads.open(connection.index, deadline_ms, now.us);
         connection.closing = true;
+        connection.inflating = None;
         match why {
             Abandoned::TooSlow => self.refuse(connection.read, Refusal::TooSlow),
             Abandoned::NoRoom => {
@@ -248,30 +275,8 @@ impl Pipeline {
                 .api
                 .decide(message, now.unix_seconds, &mut self.scratch, sink)
             {
-                Decision::Points(tally) => {
-                    let reserved = self.budgets.reserve(self.gathered.needs());
-                    self.pressed = reserved.is_err();
-                    match reserved {
-                        Ok(()) => {
-                            self.count(&tally, None);
-                            owners = self.gathered.commit(self.reads.len(id), tally.namespace);
-                            verdict::accepted()
-                        }
-                        Err(refused) => {
-                            self.gathered.rollback();
-                            let (problem, answer) = match refused {
-                                Refused::Full => {
-                                    (Problem::Busy, verdict::busy(RETRY_AFTER_SECONDS))
-                                }
-                                Refused::TooLarge => {
-                                    (Problem::LargerThanBudget, verdict::larger_than_budget())
-                                }
-                            };
-                            self.count(&tally, Some(problem));
-                            answer
-                        }
-                    }
-                }
+                Decision::Points(tally) => self.admit(id, &tally, verdict::accepted(), &mut owners),
+                Decision::Partly { answer, tally } => self.admit(id, &tally, answer, &mut owners),
                 Decision::Answer { answer, tally } => {
                     self.gathered.rollback();
                     self.count(&tally, tally.problem);
@@ -286,21 +291,46 @@ impl Pipeline {
         self.reads.push(id, Some(endpoint), answer, owners, to);
     }
 
+    /// Reserves for the points that were gathered. `answer`, once `owners` have decided, if there is room.
+    fn admit(&mut self, id: ReadId, tally: &Tally, answer: Answer, owners: &mut u16) -> Answer {
+        let reserved = self.budgets.reserve(self.gathered.needs());
+        self.pressed = reserved.is_err();
+        let (problem, refusal) = match reserved {
+            Ok(()) => {
+                self.count(tally, None);
+                *owners = self.gathered.commit(self.reads.len(id), tally.namespace);
+                return answer;
+            }
+            Err(Refused::Full) => (Problem::Busy, verdict::busy(RETRY_AFTER_SECONDS)),
+            Err(Refused::TooLarge) => (Problem::LargerThanBudget, verdict::larger_than_budget()),
+        };
+        self.gathered.rollback();
+        self.count(tally, Some(problem));
+        refusal
+    }
+
     /// Counts what a request's points came to; with a problem, all of them were rejected for it.
     fn count(&mut self, tally: &Tally, problem: Option<Problem>) {
         let received = u64::from(tally.received);
         let points = &mut self.counters.points;
         points.received += received;
         match problem {
-            None => points.discard(Discard::NotFinite, tally.discarded_not_finite.into()),
+            None => {
+                points.discard(Discard::NotFinite, tally.discarded_not_finite.into());
+                points.discard(Discard::NotNumeric, tally.not_numeric.into());
+                points.discard(Discard::Unnamed, tally.unnamed.into());
+                points.discard(Discard::Skipped, tally.skipped.into());
+                points.reject(Reject::Quota, tally.over_quota.into());
+            }
             Some(problem) => points.reject(reject_cause(problem), received),
         }
         if let Some(namespace) = tally.namespace {
             let numbers = self.counters.namespace(namespace);
             numbers.received += received;
-            if problem.is_some() {
-                numbers.rejected += received;
-            }
+            numbers.rejected += match problem {
+                Some(_) => received,
+                None => tally.over_quota.into(),
+            };
         }
     }
 

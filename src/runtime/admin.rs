@@ -3,6 +3,7 @@
 
 use super::control::{Control, Phase};
 use super::mesh::{Ends, Mesh, Parcel};
+use super::quota_file::QuotaFile;
 use super::{SWEEP, sweep};
 use crate::budget::Budgets;
 use crate::http::{Decoded, Decoder, Limits};
@@ -22,6 +23,8 @@ use std::time::Duration;
 const ANSWER_DEADLINE: Duration = Duration::from_millis(500);
 /// Scrapers and probes, not the public.
 const CONNECTIONS_MAX: usize = 64;
+/// About a second: a crash forgets the new metrics of that time, and their next points make them known again.
+const QUOTAS_EVERY: u64 = 200;
 const IDLE_DEADLINE: Duration = Duration::from_secs(30);
 const LIMITS: Limits = Limits {
     head_bytes_max: 8 * 1024,
@@ -44,6 +47,7 @@ pub async fn serve(
     control: Arc<Control>,
     budgets: Budgets,
     process: Process,
+    mut quotas: QuotaFile,
     listener: std::net::TcpListener,
     ends: Ends,
 ) {
@@ -64,15 +68,21 @@ pub async fn serve(
     glommio::spawn_local(accept(admin.clone(), listener)).detach();
     admin.control.meet();
     let mut met = Phase::Serving;
+    let mut sweeps = 0u64;
     while admin.control.phase() < Phase::Stopped {
         glommio::timer::sleep(SWEEP).await;
         admin.mesh.flush();
+        sweeps += 1;
+        if sweeps.is_multiple_of(QUOTAS_EVERY) {
+            quotas.save();
+        }
         let phase = admin.control.phase();
         if phase > met {
             met = phase;
             admin.control.meet();
         }
     }
+    quotas.save();
     admin.mesh.close();
 }
 

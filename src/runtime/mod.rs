@@ -15,6 +15,7 @@ mod link;
 mod listener;
 mod mesh;
 mod nudge;
+mod quota_file;
 mod recipe;
 mod shard;
 mod signals;

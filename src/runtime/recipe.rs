@@ -6,11 +6,12 @@ use super::connections::Connections;
 use super::control::Control;
 use super::dial::Target;
 use super::mesh::{self, Ends};
+use super::quota_file::{self, QuotaFile};
 use super::shard::Shard;
 use super::store::Redis;
 use super::sweep;
 use super::{Error, clock, executor, file_link, link, listener, nudge, store};
-use crate::api::{Api, PointLimits, auth::Keys};
+use crate::api::Api;
 use crate::budget::Budgets;
 use crate::carbon::outbound::{self, Outbound};
 use crate::config::{Config, LastStore, Protocol, RedisAt};
@@ -67,19 +68,14 @@ impl Recipe {
             LastStore::Embedded => Some(Arc::new(open_embedded(config, logger)?)),
             LastStore::Redis { .. } => None,
         };
+        let quotas = quota_file::load(config, logger);
         let listen_error = |address: String| move |cause| Error::Listen { address, cause };
         let admin = std::net::TcpListener::bind(config.admin.listen)
             .map_err(listen_error(config.admin.listen.to_string()))?;
         Ok(Recipe {
             control: Arc::default(),
             embedded,
-            api: Arc::new(Api {
-                keys: Keys::new(
-                    config.keys.self_key.as_deref().unwrap_or_default(),
-                    &config.keys.namespaces,
-                ),
-                limits: PointLimits::from(&config.points),
-            }),
+            api: Arc::new(Api::of(config, quotas)),
             budgets: Budgets::new(shards, config.points.in_flight_bytes_max),
             hasher: NameHasher::new(key),
             shards: (0..shards)
@@ -128,8 +124,9 @@ impl Recipe {
             started_at_seconds: clock::unix_seconds().into(),
             namespaces: self.api.keys.namespaces().to_vec(),
         };
+        let quotas = QuotaFile::new(&self.config, self.api, self.logger);
         let (control, budgets, listener) = (self.control, self.budgets, self.admin);
-        let body = move || admin::serve(control, budgets, process, listener, populate_ends);
+        let body = move || admin::serve(control, budgets, process, quotas, listener, populate_ends);
         let cpu = self.placement.populate;
         executors.push(
             executor::spawn(POPULATE, cpu, body).map_err(|cause| Error::Executor {
