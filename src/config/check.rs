@@ -5,12 +5,15 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::endpoint::listen_text;
 use super::problem::Problem;
-use super::{Config, LastStore, Listen, RedisAt};
+use super::{Config, LastStore, Listen, RedisAt, budget_bytes_max};
 use crate::point::POINT_COST_BYTES;
 
 /// The smallest item of a JSON batch with the comma after it: what expands most when it becomes a
 /// point.
 const SMALLEST_ITEM: &str = r#"{"metric":"a","value":1},"#;
+
+/// The smallest field of a Telegraf batch with its comma.
+const SMALLEST_FIELD_BYTES: u64 = r#""a":1,"#.len() as u64;
 
 type Rule = (&'static [&'static str], fn(&Config) -> Option<Problem>);
 
@@ -36,6 +39,20 @@ const RULES: &[Rule] = &[
     (
         &["http.inflated_bytes_max", "http.buffered_bytes_max"],
         inflated_is_kept,
+    ),
+    (
+        &[
+            "http.body_bytes_max",
+            "http.inflated_bytes_max",
+            "points.in_flight_bytes_max",
+            "points.points_per_request_max",
+            "keys.namespaces",
+            "journal.bytes_max",
+            "journal.segment_bytes",
+            "carbon.redo_bytes",
+            "cpu.shards",
+        ],
+        journal_fits,
     ),
     (&["http.listen", "admin.listen"], addresses_differ),
     (
@@ -96,6 +113,22 @@ impl Expansion {
         body_bytes + items * self.grows_by()
     }
 
+    /// The same for what an encoded body inflates to, and for Telegraf's form: a field of 6 bytes becomes a
+    /// point with a name of its own, and all names together are bounded by the same number.
+    fn worst_inflated_bytes(&self, inflated: u64) -> u64 {
+        let fields = self.items_max.min(inflated / SMALLEST_FIELD_BYTES);
+        let telegraf = inflated + fields * self.point_bytes;
+        self.worst_bytes(inflated).max(telegraf)
+    }
+
+    /// The largest that costs at most `budget`: what is left when the points are paid for, or what all points
+    /// together can be paid from.
+    fn inflated_bytes_max(&self, budget: u64) -> u64 {
+        let by_count = budget.saturating_sub(self.items_max * self.point_bytes);
+        let by_ratio = budget * SMALLEST_FIELD_BYTES / (SMALLEST_FIELD_BYTES + self.point_bytes);
+        by_count.max(by_ratio).min(self.body_bytes_max(budget))
+    }
+
     fn body_bytes_max(&self, budget: u64) -> u64 {
         let by_count = budget.saturating_sub(self.items_max * self.grows_by());
         let by_ratio = budget * self.item_bytes / self.point_bytes;
@@ -126,25 +159,13 @@ fn body_fits(config: &Config) -> Option<Problem> {
     })
 }
 
-/// The same for what an encoded body inflates to, and for Telegraf's form: a field of 6 bytes becomes a point
-/// with a name of its own, and all names together are bounded by the same number.
+/// The same for what a body inflates to, and for the names that a Telegraf batch spells out.
 fn inflated_fits(config: &Config) -> Option<Problem> {
-    const SMALLEST_FIELD_BYTES: u64 = r#""a":1,"#.len() as u64;
     let expansion = Expansion::of(config);
     let inflated = config.http.inflated_bytes_max as u64;
     let budget = config.points.in_flight_bytes_max as u64;
-    let worst_at = |inflated: u64| {
-        let fields = expansion.items_max.min(inflated / SMALLEST_FIELD_BYTES);
-        let telegraf = inflated + fields * expansion.point_bytes;
-        expansion.worst_bytes(inflated).max(telegraf)
-    };
-    let worst = worst_at(inflated);
+    let worst = expansion.worst_inflated_bytes(inflated);
     (worst > budget).then(|| {
-        // What is left when the points are paid for, or what all points together can be paid from.
-        let by_count = budget.saturating_sub(expansion.items_max * expansion.point_bytes);
-        let by_ratio =
-            budget * SMALLEST_FIELD_BYTES / (SMALLEST_FIELD_BYTES + expansion.point_bytes);
-        let advised = by_count.max(by_ratio).min(expansion.body_bytes_max(budget));
         Problem::new(
             "http.inflated_bytes_max",
             format!(
@@ -152,7 +173,8 @@ fn inflated_fits(config: &Config) -> Option<Problem> {
                  shard's points.in_flight_bytes_max = {budget}"
             ),
             format!(
-                "write inflated_bytes_max = {advised} or less, or in_flight_bytes_max = {worst} or more"
+                "write inflated_bytes_max = {} or less, or in_flight_bytes_max = {worst} or more",
+                expansion.inflated_bytes_max(budget)
             ),
         )
     })
@@ -175,6 +197,34 @@ fn inflated_is_kept(config: &Config) -> Option<Problem> {
             format!("write buffered_bytes_max = {needed} or more"),
         )
     })
+}
+
+/// What is admitted is journalled, and a shard has its part of the journal.
+fn journal_fits(config: &Config) -> Option<Problem> {
+    let shards = config.shards_max();
+    let expansion = Expansion::of(config);
+    let worst = expansion
+        .worst_bytes(config.http.body_bytes_max as u64)
+        .max(expansion.worst_inflated_bytes(config.http.inflated_bytes_max as u64));
+    let budget = config.budget_bytes(shards) as u64;
+    if budget >= worst || (config.points.in_flight_bytes_max as u64) < worst {
+        return None;
+    }
+    let segment = config.journal.segment_bytes;
+    let fits = |count: &u64| {
+        budget_bytes_max(count * segment, segment, config.carbon.redo_bytes as u64) >= worst
+    };
+    let advised = (1..u64::from(u32::MAX)).find(fits)? * segment * shards as u64;
+    Some(Problem::new(
+        "journal.bytes_max",
+        format!(
+            "{} bytes in {shards} shards hold {budget} bytes of points each, and one body can become {worst}",
+            config.journal.bytes_max
+        ),
+        format!(
+            "write bytes_max = {advised} or more, or a smaller http.body_bytes_max, inflated_bytes_max or segment_bytes"
+        ),
+    ))
 }
 
 fn addresses_differ(config: &Config) -> Option<Problem> {

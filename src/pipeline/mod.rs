@@ -2,27 +2,34 @@
 //! tick" and carries out what [`Effects`] say. No clock, no socket: the same code serves the unit
 //! tests, the simulator and the benches.
 //!
-//! Here: from bytes to answers; [`encoded`]: by way of inflating. [`sinks`]: from accepted points to carbon and the last store.
-//! [`observe`]: what it all came to.
+//! Here: from bytes to answers; [`encoded`]: by way of inflating; [`admission`]: whether there is room. [`sinks`]: from
+//! accepted points to carbon and the last store. [`observe`]: what it all came to.
 
+mod admission;
+mod commits;
 mod encoded;
 mod observe;
+mod recovered;
 mod sinks;
 
+pub use commits::Left;
+pub use recovered::{RecordId, Recovered, Report};
+
 use crate::api::route;
-use crate::api::verdict::{self, Problem};
-use crate::api::{self, Api, Decision, Tally};
-use crate::budget::{Budgets, Refused};
-use crate::carbon::outbound::{Accepted, Outbound};
+use crate::api::verdict;
+use crate::api::{self, Api, Decision};
+use crate::budget::Budgets;
+use crate::carbon::outbound::{Accepted, Lane, Outbound};
 use crate::dedup::{Accept, Owner};
 use crate::http::decoder::Awaiting;
-use crate::http::response::{self, Answer, Date, ReplyTo};
+use crate::http::response::{self, Date, ReplyTo};
 use crate::http::{Decoded, Decoder, Limits, Message, Refusal, encoding};
+use crate::journal::{Journal, Outcome};
 use crate::last::writer::Writer;
 use crate::point::{NameHash, Point};
 use crate::request::{ReadId, Reads};
 use crate::router::{Gathered, Group, Reply};
-use crate::telemetry::counters::{Counters, Discard, Endpoint, Reject};
+use crate::telemetry::counters::{Counters, Endpoint};
 use crate::telemetry::latency::{Latency, Stage};
 use std::sync::Arc;
 
@@ -136,6 +143,15 @@ pub struct Settings {
     pub tick_ms: u64,
 }
 
+/// What a pipeline is composed of, in the order a point passes through.
+pub struct Stages {
+    pub gathered: Gathered,
+    pub owner: Owner,
+    pub journal: Journal<Group>,
+    pub outbound: Outbound,
+    pub writer: Writer,
+}
+
 pub struct Pipeline {
     settings: Settings,
     api: Arc<Api>,
@@ -145,12 +161,17 @@ pub struct Pipeline {
     reads: Reads,
     owner: Owner,
     pub outbound: Outbound,
+    pub journal: Journal<Group>,
+    recovered: recovered::Books,
+    backlog: commits::Backlog,
     pub writer: Writer,
     pub counters: Counters,
     pub latency: Latency,
     pub effects: Effects,
     /// Kept for its memory: marks of one batch on their way to the table.
     settled: Vec<(NameHash, u32)>,
+    /// Likewise: groups whose wait for the journal is over.
+    answered: Vec<(Group, Outcome)>,
     /// A budget has refused since the last success: look at them before parsing.
     pressed: bool,
     /// Responses say `Connection: close`.
@@ -158,15 +179,14 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    pub fn new(
-        settings: Settings,
-        api: Arc<Api>,
-        budgets: Budgets,
-        gathered: Gathered,
-        owner: Owner,
-        outbound: Outbound,
-        writer: Writer,
-    ) -> Self {
+    pub fn new(settings: Settings, api: Arc<Api>, budgets: Budgets, stages: Stages) -> Self {
+        let Stages {
+            gathered,
+            owner,
+            journal,
+            outbound,
+            writer,
+        } = stages;
         Pipeline {
             settings,
             api,
@@ -176,11 +196,15 @@ impl Pipeline {
             reads: Reads::default(),
             owner,
             outbound,
+            journal,
+            recovered: recovered::Books::default(),
+            backlog: commits::Backlog::default(),
             writer,
             counters: Counters::default(),
             latency: Latency::default(),
             effects: Effects::default(),
             settled: Vec::new(),
+            answered: Vec::new(),
             pressed: false,
             draining: false,
         }
@@ -275,8 +299,10 @@ impl Pipeline {
                 .api
                 .decide(message, now.unix_seconds, &mut self.scratch, sink)
             {
-                Decision::Points(tally) => self.admit(id, &tally, verdict::accepted(), &mut owners),
-                Decision::Partly { answer, tally } => self.admit(id, &tally, answer, &mut owners),
+                Decision::Points(tally) => {
+                    self.reserve(id, &tally, verdict::accepted(), &mut owners)
+                }
+                Decision::Partly { answer, tally } => self.reserve(id, &tally, answer, &mut owners),
                 Decision::Answer { answer, tally } => {
                     self.gathered.rollback();
                     self.count(&tally, tally.problem);
@@ -289,49 +315,6 @@ impl Pipeline {
             }
         };
         self.reads.push(id, Some(endpoint), answer, owners, to);
-    }
-
-    /// Reserves for the points that were gathered. `answer`, once `owners` have decided, if there is room.
-    fn admit(&mut self, id: ReadId, tally: &Tally, answer: Answer, owners: &mut u16) -> Answer {
-        let reserved = self.budgets.reserve(self.gathered.needs());
-        self.pressed = reserved.is_err();
-        let (problem, refusal) = match reserved {
-            Ok(()) => {
-                self.count(tally, None);
-                *owners = self.gathered.commit(self.reads.len(id), tally.namespace);
-                return answer;
-            }
-            Err(Refused::Full) => (Problem::Busy, verdict::busy(RETRY_AFTER_SECONDS)),
-            Err(Refused::TooLarge) => (Problem::LargerThanBudget, verdict::larger_than_budget()),
-        };
-        self.gathered.rollback();
-        self.count(tally, Some(problem));
-        refusal
-    }
-
-    /// Counts what a request's points came to; with a problem, all of them were rejected for it.
-    fn count(&mut self, tally: &Tally, problem: Option<Problem>) {
-        let received = u64::from(tally.received);
-        let points = &mut self.counters.points;
-        points.received += received;
-        match problem {
-            None => {
-                points.discard(Discard::NotFinite, tally.discarded_not_finite.into());
-                points.discard(Discard::NotNumeric, tally.not_numeric.into());
-                points.discard(Discard::Unnamed, tally.unnamed.into());
-                points.discard(Discard::Skipped, tally.skipped.into());
-                points.reject(Reject::Quota, tally.over_quota.into());
-            }
-            Some(problem) => points.reject(reject_cause(problem), received),
-        }
-        if let Some(namespace) = tally.namespace {
-            let numbers = self.counters.namespace(namespace);
-            numbers.received += received;
-            numbers.rejected += match problem {
-                Some(_) => received,
-                None => tally.over_quota.into(),
-            };
-        }
     }
 
     /// The read is decoded: one group for each owner it touched. The own one is decided at once.
@@ -357,6 +340,7 @@ impl Pipeline {
     pub fn group(&mut self, group: Group, now: Now) {
         let mut accept = Into {
             outbound: &mut self.outbound,
+            journal: &mut self.journal,
             now_ms: now.ms(),
         };
         if let Some(group) = self.owner.decide(group, &mut accept, now.ms()) {
@@ -365,12 +349,19 @@ impl Pipeline {
         self.release_duplicates();
     }
 
-    /// Every point of the group is decided. (With a journal: and it is durable.)
+    /// Every point of the group is decided. Its answer waits for the journal: for its own points, and for
+    /// the originals of its duplicates.
     fn finish(&mut self, group: Group, now: Now) {
+        if let Some(group) = self.journal.wait(group) {
+            self.answer_group(group, false, now);
+        }
+    }
+
+    fn answer_group(&mut self, group: Group, failed: bool, now: Now) {
         let reply = Reply {
             group,
             owner: self.settings.shard,
-            failed: false,
+            failed,
         };
         if reply.group.from == self.settings.shard {
             self.reply(reply, now);
@@ -457,15 +448,19 @@ impl Pipeline {
     }
 }
 
-/// Accepted points go into the outbound.
+/// Accepted points go into the journal and into the outbound, encoded once.
 pub struct Into<'a> {
     outbound: &'a mut Outbound,
+    journal: &'a mut Journal<Group>,
     now_ms: u64,
 }
 
 impl Accept for Into<'_> {
     fn accept(&mut self, hash: NameHash, point: Point<'_>, accepted: Accepted) {
-        self.outbound.push(hash, point, accepted, self.now_ms);
+        let fill = accepted == Accepted::Unmarked;
+        let tuple = self.journal.push(Point { fill, ..point });
+        self.outbound
+            .push(Lane::Live, (hash, point), tuple, accepted, self.now_ms);
     }
 }
 
@@ -476,13 +471,4 @@ fn endpoint(path: &[u8]) -> Endpoint {
         Some(route::Endpoint::PopulateMetric) => Endpoint::PopulateMetric,
         None => Endpoint::Other,
     }
-}
-
-/// The label under which a request's points count as rejected.
-fn reject_cause(problem: Problem) -> Reject {
-    Reject::ALL
-        .iter()
-        .copied()
-        .find(|cause| cause.label() == problem.reason())
-        .unwrap_or(Reject::Other)
 }
