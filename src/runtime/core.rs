@@ -6,6 +6,7 @@ use super::control::{Control, Phase};
 use super::journal::hand_out;
 use super::journal::replay::{self, Replays};
 use super::mesh::{Ends, Parcel};
+use super::quota_file::QuotaFile;
 use super::{SWEEP, admin, sweep};
 use crate::budget::Budgets;
 use crate::router::NameHasher;
@@ -16,12 +17,17 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+/// In sweeps, about a second: a crash forgets the new metrics of that time, and their next points make them known
+/// again.
+const QUOTAS_EVERY: u64 = 200;
+
 /// What the populate core starts with.
 pub struct CorePlan {
     pub control: Arc<Control>,
     pub budgets: Budgets,
     pub hasher: NameHasher,
     pub process: Process,
+    pub quotas: QuotaFile,
     pub logger: Logger,
     pub found: super::journal::survey::Found,
     pub listener: std::net::TcpListener,
@@ -66,17 +72,24 @@ pub async fn serve(plan: CorePlan, ends: Ends) {
         }
     })
     .detach();
+    let mut quotas = plan.quotas;
+    let mut sweeps = 0u64;
     let mut met = Phase::Serving;
     while control.phase() < Phase::Stopped {
         glommio::timer::sleep(SWEEP).await;
         mesh.flush();
         replays.ring();
+        sweeps += 1;
+        if sweeps.is_multiple_of(QUOTAS_EVERY) {
+            quotas.save();
+        }
         let phase = control.phase();
         if phase > met && (phase != Phase::Keeping || kept.get()) {
             met = phase;
             control.meet();
         }
     }
+    quotas.save();
     mesh.close();
 }
 

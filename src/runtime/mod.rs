@@ -18,6 +18,7 @@ mod link;
 mod listener;
 mod mesh;
 mod nudge;
+mod quota_file;
 mod recipe;
 mod shard;
 mod signals;
