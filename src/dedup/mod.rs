@@ -215,7 +215,9 @@ impl Owner {
     pub fn store_silent(&mut self, accept: &mut impl Accept, mut done: impl FnMut(Group)) {
         self.store_up = false;
         self.lookups.give_up();
-        let hashes: Vec<NameHash> = self.parked.keys().copied().collect();
+        // In an order of their own: the map's would differ from run to run.
+        let mut hashes: Vec<NameHash> = self.parked.keys().copied().collect();
+        hashes.sort_unstable();
         for hash in hashes {
             self.resolve(hash, Accepted::Unchecked, accept, &mut done);
         }
