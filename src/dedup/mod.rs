@@ -225,9 +225,12 @@ impl Owner {
         self.store_up = false;
         self.lookups.give_up();
         for hash in self.watch.all_asked() {
-            self.watch.found(hash, None);
+            let known = self.table.get(hash).map(|entry| entry.timestamp);
+            self.watch.found(hash, known);
         }
-        let hashes: Vec<NameHash> = self.parked.keys().copied().collect();
+        // In an order of their own: the map's would differ from run to run.
+        let mut hashes: Vec<NameHash> = self.parked.keys().copied().collect();
+        hashes.sort_unstable();
         for hash in hashes {
             self.resolve(hash, Accepted::Unchecked, accept, &mut done);
         }
