@@ -193,9 +193,22 @@ impl Ledger {
         numbered.filter(waits).map(|(i, _)| i).collect()
     }
 
-    pub fn all_delivered(&self, points: &[usize]) -> bool {
+    fn all_delivered(&self, points: &[usize]) -> bool {
         let book = self.book();
         points.iter().all(|point| book.entries[*point].times > 0)
+    }
+
+    /// Waits until what is acknowledged by now has arrived, whatever is sent meanwhile.
+    pub fn wait_backlog(&self, sink: &dyn Sink, limit: Duration) -> Duration {
+        let started = Instant::now();
+        self.absorb(sink);
+        let backlog = self.undelivered();
+        let what = format!("a backlog of {} points has arrived", backlog.len());
+        wait_for(&what, limit, || {
+            self.absorb(sink);
+            self.all_delivered(&backlog).then_some(())
+        });
+        started.elapsed()
     }
 
     /// Waits until everything that was acknowledged has arrived. Returns the books, and how long it took.
