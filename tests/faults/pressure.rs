@@ -90,13 +90,18 @@ fn carbon_out_of_reach_under_full_load() {
 
     let back = Instant::now();
     blackhole.set(Mode::Read);
-    let recovered = ledger.wait_backlog(&blackhole, Duration::from_secs(60));
+    wait_for("both shards found it", Duration::from_secs(30), || {
+        (flux.metrics().sum("flux_carbon_connected") == 2.0).then_some(())
+    });
+    let found = Instant::now();
+    ledger.wait_backlog(&blackhole, Duration::from_secs(60));
+    let recovered = back.elapsed();
     // Long enough to be a rate.
-    std::thread::sleep(Duration::from_secs(3).saturating_sub(recovered));
+    std::thread::sleep(Duration::from_secs(3).saturating_sub(found.elapsed()));
     let end = Instant::now();
     load.stop();
     let answers = ledger.answers();
-    let (usual, draining) = (rate(&answers, healthy, silent), rate(&answers, back, end));
+    let (usual, draining) = (rate(&answers, healthy, silent), rate(&answers, found, end));
     println!(
         "backlog gone after {recovered:?}; {usual:.0} points/s before, {draining:.0} while it drained"
     );
