@@ -15,6 +15,7 @@ fn small_budget() -> Builder {
     Flux::builder()
         .shards(2)
         .set("http.body_bytes_max", 16 * 1024)
+        .set("http.inflated_bytes_max", 16 * 1024)
         .set("points.in_flight_bytes_max", 512 * 1024)
         .set("carbon.redo_bytes", 64 * 1024)
 }

@@ -38,15 +38,15 @@ struct Shards {
 impl Shards {
     fn new(count: usize, budget: usize) -> Shards {
         let budgets = Budgets::new(count, budget);
-        let api = Arc::new(Api {
-            keys: Keys::new(KEY, &BTreeMap::new()),
-            limits: PointLimits {
+        let api = Arc::new(Api::new(
+            Keys::new(KEY, &BTreeMap::new()),
+            PointLimits {
                 age_seconds_max: 3600,
                 future_seconds_max: 60,
                 points_per_request_max: 1000,
                 whisper_path_bytes: 30,
             },
-        });
+        ));
         let shard = |shard| {
             let settings = Settings {
                 shard,

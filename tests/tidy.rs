@@ -47,6 +47,10 @@ fn clocks_are_read_only_at_the_edges() {
                 reason: "`flux explain` judges points against the present",
             },
             Exception {
+                at: "src/populate/fetch.rs",
+                reason: "an edge: a fetch has a deadline for all its redirects together",
+            },
+            Exception {
                 at: "src/preflight/listeners.rs",
                 reason: "before the start: waits for the ports of a process that just ended",
             },

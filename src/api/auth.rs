@@ -7,7 +7,9 @@ use subtle::{Choice, ConstantTimeEq};
 
 /// The configured keys. The self key writes without a prefix, even when it is also listed with one.
 pub struct Keys {
+    /// The self key first, when there is one.
     entries: Vec<Entry>,
+    has_own: bool,
     namespaces: Vec<String>,
 }
 
@@ -43,6 +45,7 @@ impl Keys {
             .filter(|(key, _)| !key.is_empty() && key.as_str() != self_key)
             .map(|(key, prefix)| Entry::new(key, prefix, &names));
         Keys {
+            has_own: own.is_some(),
             entries: own.into_iter().chain(others).collect(),
             namespaces: names,
         }
@@ -67,6 +70,12 @@ impl Keys {
             namespace: entry.grant,
             prefix: &entry.prefix,
         })
+    }
+
+    /// Whether it is the self key, which populate asks for: other keys may not make this host fetch.
+    pub fn is_own(&self, sent: &[u8]) -> bool {
+        let own = self.entries.first().filter(|_| self.has_own);
+        own.is_some_and(|own| bool::from(own.key.as_bytes().ct_eq(sent)))
     }
 
     /// Whether a configured key stands somewhere in text that is about to be echoed.
@@ -134,6 +143,16 @@ mod tests {
         });
         assert_eq!(keys().check(SELF.as_bytes()), plain);
         assert_eq!(keys().check(b"k4"), plain);
+    }
+
+    #[test]
+    fn only_the_self_key_is_the_own_one() {
+        assert!(keys().is_own(SELF.as_bytes()));
+        for sent in ["k1", "k4", "", &SELF[1..]] {
+            assert!(!keys().is_own(sent.as_bytes()), "{sent}");
+        }
+        let map = [("k4".to_owned(), String::new())];
+        assert!(!Keys::new("", &map.into()).is_own(b"k4"));
     }
 
     #[test]

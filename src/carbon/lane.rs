@@ -9,6 +9,16 @@ use crate::point::{BLOCK_HEADER_BYTES, NameHash, Point};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub protocol: Protocol,
+    pub points_per_frame: usize,
+    pub frame_bytes_max: usize,
+    pub flush_interval_ms: u64,
+    pub redo_window_ms: u64,
+    pub redo_bytes: usize,
+}
+
 /// Where the points of a frame come from. Each lane keeps its order; the two take turns on the connection,
 /// so a backlog does not hold up what comes in now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -169,7 +179,7 @@ impl Queue {
     /// Adds a point to the open frame. True when that need not grow any more.
     pub fn push(
         &mut self,
-        limits: &super::outbound::Limits,
+        limits: &Limits,
         (hash, point): (NameHash, Point<'_>),
         tuple: Option<&[u8]>,
         accepted: Accepted,
@@ -224,7 +234,7 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use super::super::outbound::{Limits, tests::LIMITS};
+    use super::super::outbound::tests::LIMITS;
     use super::*;
 
     #[test]

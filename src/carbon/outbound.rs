@@ -6,7 +6,7 @@
 //! lost: Graphite overwrites equal timestamps, so repeating is harmless and losing is not. What will never
 //! be sent again is *gone*: only then may the journal forget it.
 
-pub use super::lane::{Accepted, Frame, Lane};
+pub use super::lane::{Accepted, Frame, Lane, Limits};
 use super::lane::{Queue, Sent};
 use crate::config::Protocol;
 use crate::point::{NameHash, Point};
@@ -17,16 +17,6 @@ use std::rc::Rc;
 /// the oldest frames for ever and the newest never; past this the frame counts as delivered and its
 /// points as unconfirmed. Sixteen writes with back-off between them are minutes.
 const WRITES_MAX: u32 = 16;
-
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    pub protocol: Protocol,
-    pub points_per_frame: usize,
-    pub frame_bytes_max: usize,
-    pub flush_interval_ms: u64,
-    pub redo_window_ms: u64,
-    pub redo_bytes: usize,
-}
 
 /// What became of a frame the first time it counts as delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -281,6 +271,11 @@ impl Outbound {
     /// A frame waits that need not grow any more.
     pub fn has_full_frame(&self) -> bool {
         self.queues.iter().any(|queue| !queue.waiting.is_empty())
+    }
+
+    /// Nothing is here that may have to be sent, or sent again.
+    pub fn is_empty(&self) -> bool {
+        self.written.is_empty() && self.all_written()
     }
 
     /// Everything ever accepted here has been written to the current connection.

@@ -11,6 +11,7 @@ pub mod endpoint;
 mod file;
 pub mod key;
 mod load;
+pub mod populate;
 mod problem;
 mod reader;
 mod render;
@@ -36,6 +37,7 @@ pub struct Config {
     pub last: Last,
     pub carbon: Carbon,
     pub journal: Journal,
+    pub populate: Populate,
     pub cpu: Cpu,
     pub admin: Admin,
     pub log: Log,
@@ -49,6 +51,8 @@ pub struct Http {
     pub pipeline_max: u32,
     pub head_bytes_max: usize,
     pub body_bytes_max: usize,
+    /// Once its content encoding is undone.
+    pub inflated_bytes_max: usize,
     /// Of each shard: what is kept of requests that are not whole yet.
     pub buffered_bytes_max: usize,
     pub head_deadline_ms: u32,
@@ -70,6 +74,8 @@ pub struct Keys {
     pub self_file: Option<PathBuf>,
     /// Key → namespace prefix ("" = none).
     pub namespaces: BTreeMap<String, String>,
+    /// Namespace prefix → how many distinct metrics it may have.
+    pub quotas: BTreeMap<String, usize>,
 }
 
 /// Keys never reach a log, not even through `{:?}`.
@@ -87,6 +93,10 @@ pub struct Points {
     /// Of each owner shard: points accepted and not yet delivered, or on their way to it.
     pub in_flight_bytes_max: usize,
     pub whisper_path: PathBuf,
+    /// Posted names that are taken without complaint and not kept, and the exceptions.
+    pub skip: Vec<String>,
+    pub do_not_skip: Vec<String>,
+    pub telegraf_sanitise: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -172,6 +182,23 @@ pub enum Durability {
 }
 
 #[derive(Clone, Debug, PartialEq)]
+pub struct Populate {
+    /// Graphite's render API, without a slash at its end.
+    pub graphite: Option<String>,
+    pub concurrency: usize,
+    pub connect_timeout_ms: u32,
+    pub read_timeout_ms: u32,
+    pub total_timeout_ms: u32,
+    pub response_bytes_max: usize,
+    pub ca_file: Option<PathBuf>,
+    pub jobs_max: usize,
+    pub submit_current_minute: bool,
+    pub resample_seconds: u32,
+    /// Empty: any host.
+    pub allowed_hosts: Vec<populate::AllowedHost>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
 pub struct Cpu {
     /// `None`: as many as there are CPUs for them, at most 8.
     pub shards: Option<u32>,
@@ -197,6 +224,34 @@ pub struct Log {
     pub format: LogFormat,
 }
 
+/// SKIP_LIST's default: what Skyline says about itself, and should not analyse.
+const SKIP: [&str; 4] = [
+    "skyline.analyzer.",
+    "skyline.boundary.",
+    "skyline.ionosphere.",
+    "skyline.mirage.",
+];
+
+/// DO_NOT_SKIP_LIST's default: Skyline's key indicators.
+const DO_NOT_SKIP: [&str; 16] = [
+    "skyline.analyzer.run_time",
+    "skyline.boundary.run_time",
+    "skyline.analyzer.ionosphere_metrics",
+    "skyline.analyzer.mirage_metrics",
+    "skyline.analyzer.total_analyzed",
+    "skyline.analyzer.total_anomalies",
+    "skyline.analyzer.anomalous",
+    "skyline.analyzer.metrics_sparsity",
+    "skyline.exceptions",
+    "skyline.mirage.checks",
+    "skyline.logged_errors",
+    "skyline.mirage.run_time",
+    "skyline.ionosphere.features_calculation_time",
+    "skyline.analyzer.labelled_metrics.anomalous",
+    "skyline.analyzer.labelled_metrics.checked",
+    "skyline.horizon.prometheus.flux_received",
+];
+
 impl Default for Config {
     fn default() -> Self {
         Config {
@@ -208,6 +263,7 @@ impl Default for Config {
                 pipeline_max: 64,
                 head_bytes_max: 16 * 1024,
                 body_bytes_max: 4 * 1024 * 1024,
+                inflated_bytes_max: 8 * 1024 * 1024,
                 buffered_bytes_max: 256 * 1024 * 1024,
                 head_deadline_ms: 10_000,
                 request_deadline_ms: 30_000,
@@ -218,6 +274,7 @@ impl Default for Config {
                 self_key: None,
                 self_file: None,
                 namespaces: BTreeMap::new(),
+                quotas: BTreeMap::new(),
             },
             points: Points {
                 age_seconds_max: 3600,
@@ -225,6 +282,9 @@ impl Default for Config {
                 points_per_request_max: 50_000,
                 in_flight_bytes_max: 256 * 1024 * 1024,
                 whisper_path: "/opt/graphite/storage/whisper".into(),
+                skip: SKIP.map(str::to_owned).to_vec(),
+                do_not_skip: DO_NOT_SKIP.map(str::to_owned).to_vec(),
+                telegraf_sanitise: false,
             },
             last: Last {
                 store: LastStore::Embedded,
@@ -248,6 +308,7 @@ impl Default for Config {
                 bytes_max: 4 * 1024 * 1024 * 1024,
                 segment_bytes: 16 * 1024 * 1024,
             },
+            populate: Populate::default(),
             cpu: Cpu {
                 shards: None,
                 populate_core: PopulateCore::Auto,
@@ -259,6 +320,24 @@ impl Default for Config {
                 level: Level::Info,
                 format: LogFormat::Text,
             },
+        }
+    }
+}
+
+impl Default for Populate {
+    fn default() -> Self {
+        Populate {
+            graphite: None,
+            concurrency: 4,
+            connect_timeout_ms: 5_000,
+            read_timeout_ms: 10_000,
+            total_timeout_ms: 120_000,
+            response_bytes_max: 64 * 1024 * 1024,
+            ca_file: None,
+            jobs_max: 10_000,
+            submit_current_minute: false,
+            resample_seconds: 60,
+            allowed_hosts: Vec::new(),
         }
     }
 }

@@ -3,8 +3,8 @@
 
 use super::SWEEP;
 use super::control::{Control, Phase};
+use super::journal::replay::Replays;
 use super::mesh::{Mesh, Parcel};
-use super::replay::Replays;
 use crate::budget::Budgets;
 use crate::http::{Decoded, Decoder, Limits};
 use crate::telemetry::prometheus;

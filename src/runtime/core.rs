@@ -3,8 +3,10 @@
 
 use super::admin::Admin;
 use super::control::{Control, Phase};
+use super::journal::hand_out;
+use super::journal::replay::{self, Replays};
 use super::mesh::{Ends, Parcel};
-use super::replay::{self, Replays};
+use super::quota_file::QuotaFile;
 use super::{SWEEP, admin, sweep};
 use crate::budget::Budgets;
 use crate::router::NameHasher;
@@ -15,14 +17,19 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+/// In sweeps, about a second: a crash forgets the new metrics of that time, and their next points make them known
+/// again.
+const QUOTAS_EVERY: u64 = 200;
+
 /// What the populate core starts with.
 pub struct CorePlan {
     pub control: Arc<Control>,
     pub budgets: Budgets,
     pub hasher: NameHasher,
     pub process: Process,
+    pub quotas: QuotaFile,
     pub logger: Logger,
-    pub found: super::survey::Found,
+    pub found: super::journal::survey::Found,
     pub listener: std::net::TcpListener,
 }
 
@@ -55,7 +62,7 @@ pub async fn serve(plan: CorePlan, ends: Ends) {
     while control.phase() < Phase::Serving {
         glommio::timer::sleep(SWEEP).await;
     }
-    glommio::spawn_local(replay::hand_out(replays.clone(), mesh.clone())).detach();
+    glommio::spawn_local(hand_out::run(replays.clone(), mesh.clone())).detach();
     let kept = Rc::new(Cell::new(false));
     glommio::spawn_local({
         let (replays, kept) = (replays.clone(), kept.clone());
@@ -65,17 +72,24 @@ pub async fn serve(plan: CorePlan, ends: Ends) {
         }
     })
     .detach();
+    let mut quotas = plan.quotas;
+    let mut sweeps = 0u64;
     let mut met = Phase::Serving;
     while control.phase() < Phase::Stopped {
         glommio::timer::sleep(SWEEP).await;
         mesh.flush();
         replays.ring();
+        sweeps += 1;
+        if sweeps.is_multiple_of(QUOTAS_EVERY) {
+            quotas.save();
+        }
         let phase = control.phase();
         if phase > met && (phase != Phase::Keeping || kept.get()) {
             met = phase;
             control.meet();
         }
     }
+    quotas.save();
     mesh.close();
 }
 
@@ -83,7 +97,7 @@ async fn receive(admin: Rc<Admin>, replays: Rc<Replays>, receiver: ConnectedRece
     while let Some(parcel) = receiver.recv().await {
         match parcel {
             Parcel::Observed { from, snapshot } => admin.observed(from, *snapshot),
-            Parcel::Report { from, report } => replays.report(from, &report),
+            Parcel::Report { from, report, last } => replays.report(from, &report, last),
             Parcel::Group(_)
             | Parcel::Reply(_)
             | Parcel::Recovered(_)

@@ -29,6 +29,8 @@ pub enum Parcel {
     Report {
         from: usize,
         report: Report,
+        /// The shard stops and will say no more.
+        last: bool,
     },
     /// Means nothing; that it comes is enough (see [`super::nudge`]).
     Nudge,

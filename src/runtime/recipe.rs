@@ -5,15 +5,16 @@ use super::connections::Connections;
 use super::control::Control;
 use super::core::{self, CorePlan};
 use super::dial::Target;
-use super::disk::{self, Disk};
-use super::files::Folder;
+use super::journal::disk::{self, Disk};
+use super::journal::files::Folder;
+use super::journal::survey::{self, Found};
 use super::mesh::{self, Ends};
+use super::quota_file::{self, QuotaFile};
 use super::shard::Shard;
 use super::store::Redis;
-use super::survey::{self, Found};
 use super::sweep;
 use super::{Error, clock, executor, file_link, link, listener, nudge, store};
-use crate::api::{Api, PointLimits, auth::Keys};
+use crate::api::Api;
 use crate::budget::Budgets;
 use crate::carbon::outbound::{self, Outbound};
 use crate::config::{Config, LastStore, Protocol, RedisAt};
@@ -74,19 +75,14 @@ impl Recipe {
         };
         let hasher = NameHasher::new(key);
         let found = find(config, hasher, shards, logger)?;
+        let quotas = quota_file::load(config, logger);
         let listen_error = |address: String| move |cause| Error::Listen { address, cause };
         let admin = std::net::TcpListener::bind(config.admin.listen)
             .map_err(listen_error(config.admin.listen.to_string()))?;
         Ok(Recipe {
             control: Arc::default(),
             embedded,
-            api: Arc::new(Api {
-                keys: Keys::new(
-                    config.keys.self_key.as_deref().unwrap_or_default(),
-                    &config.keys.namespaces,
-                ),
-                limits: PointLimits::from(&config.points),
-            }),
+            api: Arc::new(Api::of(config, quotas)),
             budgets: Budgets::new(shards, config.budget_bytes(shards)),
             hasher,
             found,
@@ -140,7 +136,9 @@ impl Recipe {
             started_at_seconds: clock::unix_seconds().into(),
             namespaces: self.api.keys.namespaces().to_vec(),
         };
+        let quotas = QuotaFile::new(&self.config, self.api, self.logger);
         let plan = CorePlan {
+            quotas,
             control: self.control,
             budgets: self.budgets,
             hasher: self.hasher,

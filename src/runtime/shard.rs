@@ -3,8 +3,9 @@
 use super::clock::Clock;
 use super::connections::Connections;
 use super::control::Control;
-use super::disk::Disk;
+use super::doorbell::Doorbell;
 use super::health::Health;
+use super::journal::disk::Disk;
 use super::mesh::{Mesh, Parcel};
 use super::nudge::Owed;
 use crate::pipeline::{Now, Pipeline};
@@ -13,7 +14,6 @@ use crate::telemetry::log::Logger;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
 
 /// Bytes one read takes at the most. One buffer serves all connections of the shard: what is not a
 /// whole message yet is copied to its connection, so an idle connection holds none.
@@ -119,32 +119,5 @@ impl Shard {
         gauges.buffered_bytes = self.connections.buffered_bytes() as u64;
         gauges.connections_open = self.connections.count() as u64;
         snapshot
-    }
-}
-
-/// Wakes the one task that waits at it. Rung while nobody waits, it is remembered.
-#[derive(Default)]
-pub struct Doorbell {
-    rung: Cell<bool>,
-    waiter: RefCell<Option<Waker>>,
-}
-
-impl Doorbell {
-    pub fn ring(&self) {
-        self.rung.set(true);
-        if let Some(waker) = self.waiter.borrow_mut().take() {
-            waker.wake();
-        }
-    }
-
-    pub async fn wait(&self) {
-        futures_lite::future::poll_fn(|context| {
-            if self.rung.take() {
-                return Poll::Ready(());
-            }
-            *self.waiter.borrow_mut() = Some(context.waker().clone());
-            Poll::Pending
-        })
-        .await
     }
 }

@@ -81,7 +81,7 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
                 shard.store.ring();
             }
         });
-        report(shard);
+        report(shard, false);
         shard.disk.keeper.ring();
         let phase = shard.control.phase();
         if sweeps.is_multiple_of(CONNECTIONS_EVERY) || phase == Phase::Draining {
@@ -107,15 +107,22 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
                 let pipeline = shard.pipeline.borrow();
                 let journalled = pipeline.journal.durability() != Durability::Memory;
                 let delivered = pipeline.outbound.points_queued() == 0;
-                // What is journalled need not wait for a carbon that is not there.
-                (delivered || (journalled && !shard.carbon.is_up()))
-                    && pipeline.writer.waiting() == 0
+                let sent = match shard.carbon.is_up() {
+                    // Its farewell is waited for: then nothing need be kept for a redo.
+                    true => delivered && pipeline.outbound.is_empty(),
+                    // What is journalled need not wait for a carbon that is not there.
+                    false => delivered || journalled,
+                };
+                sent && pipeline.writer.waiting() == 0
             }
             Phase::Keeping => shard.disk.is_kept(),
             Phase::Stopped => break,
         };
         if done && met < phase {
             met = phase;
+            if phase == Phase::Keeping {
+                report(shard, true);
+            }
             shard.control.meet();
         }
     }
@@ -125,9 +132,14 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
 }
 
 /// Tells the populate core what became of points of earlier runs.
-fn report(shard: &Shard) {
-    if let Some(report) = shard.turn(|pipeline, _| pipeline.take_report()) {
-        let (from, core) = (shard.index, shard.mesh.members() - 1);
-        shard.mesh.send(core, Parcel::Report { from, report });
+fn report(shard: &Shard, last: bool) {
+    let report = shard.turn(|pipeline, _| pipeline.take_report());
+    if report.is_some() || last {
+        let parcel = Parcel::Report {
+            from: shard.index,
+            report: report.unwrap_or_default(),
+            last,
+        };
+        shard.mesh.send(shard.mesh.members() - 1, parcel);
     }
 }

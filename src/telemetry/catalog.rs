@@ -57,7 +57,7 @@ pub static METRICS: &[Metric] = &[
     family(
         "flux_points_discarded_total",
         &["reason"],
-        "Points of accepted requests that carry no number, not sent.",
+        "Points of accepted requests that were left out: without a number, without a name, or skipped.",
         |s, _, put| {
             for cause in Discard::ALL {
                 put(
@@ -70,7 +70,7 @@ pub static METRICS: &[Metric] = &[
     family(
         "flux_points_rejected_total",
         &["reason"],
-        "Points of refused requests; one bad point refuses its whole request.",
+        "Points of refused requests (one bad point refuses its whole request), and new metrics above a quota.",
         |s, _, put| {
             for cause in Reject::ALL {
                 put(
@@ -211,6 +211,11 @@ pub static METRICS: &[Metric] = &[
         "flux_buffered_bytes",
         "Bytes kept of requests that have not arrived whole.",
         |s| s.gauges.buffered_bytes,
+    ),
+    counter(
+        "flux_inflated_bytes_total",
+        "Bytes that gzip and deflate bodies came to.",
+        |s| s.counters.http.inflated_bytes,
     ),
     // The table and the last store.
     shard_gauge(

@@ -45,6 +45,12 @@ causes! {
     /// Why points were accepted from the client's point of view and not kept.
     Discard {
         NotFinite = "not_finite",
+        /// Texts and booleans of a Telegraf batch; the answer names them.
+        NotNumeric = "not_numeric",
+        /// Values of Telegraf metrics that no name can be made for.
+        Unnamed = "unnamed",
+        /// Their name matches a skip pattern.
+        Skipped = "skipped",
     }
 }
 
@@ -59,6 +65,8 @@ causes! {
         Timestamp = "timestamp",
         Value = "value",
         TooLarge = "too_large",
+        /// New metrics of a namespace that has as many as it may.
+        Quota = "quota",
         /// A bound was reached: 429, and the client sends them again.
         Busy = "busy",
         Other = "other",
@@ -170,6 +178,8 @@ numbers! {
 
 numbers! {
     Http {
+        /// What encoded bodies came to.
+        inflated_bytes: u64,
         requests: [Statuses; Endpoint::COUNT],
         /// Answered by the decoder, before the request had a meaning; not in `requests`.
         refused: Statuses,

@@ -5,13 +5,14 @@
 //! brought. When one takes long after all (the kernel is short of clean pages), the next ones are made off
 //! the shard for a while. Whatever waits for a disk by nature (create, sync, delete) is never made on it.
 
-use super::control::Phase;
 use super::files::Folder;
-use super::health::Health;
-use super::shard::{Doorbell, Shard};
 use crate::config::Durability;
 use crate::journal::cursor::Slots;
 use crate::journal::{SegmentId, Write};
+use crate::runtime::control::Phase;
+use crate::runtime::doorbell::Doorbell;
+use crate::runtime::health::Health;
+use crate::runtime::shard::Shard;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs::File;

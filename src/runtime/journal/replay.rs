@@ -3,24 +3,21 @@
 //! The files are read in chunks, and what is on its way is bounded, so a journal of any size can be
 //! replayed. Records stay in their segments until they are delivered for good.
 
-use super::control::{Control, Phase};
 use super::files::Folder;
-use super::mesh::{Mesh, Parcel};
-use super::shard::Doorbell;
-use super::survey::{CHUNK_BYTES, Found, feed};
+use super::survey::Found;
 use crate::budget::Budgets;
 use crate::journal::cursor::{CURSOR_BYTES, Cursor, Slots};
-use crate::journal::recovery::{Ended, Replay, Turn};
+use crate::journal::recovery::{Ended, Replay};
 use crate::journal::segment::SegmentId;
-use crate::pipeline::{RecordId, Recovered, Report};
-use crate::router::{NameHasher, owner_of};
+use crate::pipeline::Report;
+use crate::router::NameHasher;
+use crate::runtime::SWEEP;
+use crate::runtime::control::{Control, Phase};
+use crate::runtime::doorbell::Doorbell;
 use crate::telemetry::Snapshot;
 use crate::telemetry::log::Logger;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,8 +25,6 @@ use std::time::Duration;
 /// The part of an owner's budget that is kept for a replay while there is one: what of it may be on its way
 /// to carbon, and so how fast a replay can be while live traffic fills the rest.
 const BUDGET_SHARE: usize = 4;
-/// A parcel for an owner is sent at this size, or when its chunk has been read.
-const PARCEL_BYTES: usize = 64 * 1024;
 /// How often cursors are saved and delivered segments deleted.
 const HOUSEKEEPING: Duration = Duration::from_millis(250);
 
@@ -55,11 +50,11 @@ struct Active {
 
 /// A replay under way.
 pub struct Replays {
-    folder: Folder,
+    pub(super) folder: Folder,
     control: Arc<Control>,
     budgets: Budgets,
-    hasher: NameHasher,
-    logger: Logger,
+    pub(super) hasher: NameHasher,
+    pub(super) logger: Logger,
     streams: RefCell<Vec<Active>>,
     lengths: RefCell<BTreeMap<SegmentId, u64>>,
     /// Cost of what each owner has and has not delivered.
@@ -67,6 +62,8 @@ pub struct Replays {
     /// What of it there may be.
     allowance: usize,
     handed_out: Cell<bool>,
+    /// Owners that have stopped and will report no more.
+    silent_owners: Cell<usize>,
     /// Points still to be handed out.
     waiting_points: Cell<u64>,
     found_points: u64,
@@ -111,6 +108,7 @@ impl Replays {
             under_way: RefCell::new(vec![0; owners]),
             allowance,
             handed_out: Cell::new(handed_out),
+            silent_owners: Cell::new(0),
             waiting_points: Cell::new(found.points),
             found_points: found.points,
             cursors_ignored: found.cursors_ignored,
@@ -120,8 +118,39 @@ impl Replays {
         Rc::new(replays)
     }
 
+    pub(super) fn streams(&self) -> usize {
+        self.streams.borrow().len()
+    }
+
+    pub(super) fn owners(&self) -> usize {
+        self.budgets.owners()
+    }
+
+    /// One step with the reader of a stream.
+    pub(super) fn with<T>(&self, stream: usize, step: impl FnOnce(&mut Replay) -> T) -> T {
+        step(&mut self.streams.borrow_mut()[stream].replay)
+    }
+
+    /// These points of a record are on their way to their owners.
+    pub(super) fn taken_up(&self, points: u32) {
+        let waiting = self.waiting_points.get();
+        self.waiting_points
+            .set(waiting.saturating_sub(points.into()));
+    }
+
+    /// An owner is given more.
+    pub(super) fn given(&self, owner: usize, cost: usize) {
+        self.under_way.borrow_mut()[owner] += cost;
+    }
+
+    pub(super) fn all_handed_out(&self) {
+        self.handed_out.set(true);
+    }
+
     /// An owner has delivered some of it.
-    pub fn report(&self, owner: usize, report: &Report) {
+    pub fn report(&self, owner: usize, report: &Report, last: bool) {
+        self.silent_owners
+            .set(self.silent_owners.get() + usize::from(last));
         self.under_way.borrow_mut()[owner] -= report.delivered_cost;
         let mut streams = self.streams.borrow_mut();
         for done in &report.done {
@@ -203,12 +232,12 @@ impl Replays {
         }
     }
 
-    fn stopping(&self) -> bool {
+    pub(super) fn stopping(&self) -> bool {
         self.control.phase() >= Phase::Keeping
     }
 
     /// Waits until every owner may be given more.
-    async fn room(&self) {
+    pub(super) async fn room(&self) {
         while self
             .under_way
             .borrow()
@@ -226,142 +255,15 @@ impl Replays {
     }
 }
 
-/// Hands everything out, oldest run first. One reader and one channel to each owner: a metric's points stay in
-/// the order they were accepted in, also over runs and numbers of shards.
-pub async fn hand_out(replays: Rc<Replays>, mesh: Rc<Mesh>) {
-    let streams = replays.streams.borrow().len();
-    for stream in 0..streams {
-        let mut reading = Reading {
-            replays: &replays,
-            mesh: &mesh,
-            stream,
-            parcels: (0..replays.budgets.owners())
-                .map(|_| Recovered::default())
-                .collect(),
-            file: None,
-        };
-        loop {
-            replays.room().await;
-            if replays.stopping() {
-                return;
-            }
-            match reading.turn() {
-                Turn::Record => reading.record(),
-                Turn::More(id) => {
-                    reading.send_all();
-                    reading.chunk(id).await;
-                }
-                Turn::Read => break,
-            }
-        }
-        reading.send_all();
-    }
-    replays.handed_out.set(true);
-}
-
-/// One stream while it is read.
-struct Reading<'a> {
-    replays: &'a Replays,
-    mesh: &'a Mesh,
-    stream: usize,
-    /// For each owner.
-    parcels: Vec<Recovered>,
-    file: Option<(SegmentId, Arc<File>, u64)>,
-}
-
-impl Reading<'_> {
-    fn turn(&mut self) -> Turn {
-        self.replays.streams.borrow_mut()[self.stream].replay.turn()
-    }
-
-    fn record(&mut self) {
-        let mut streams = self.replays.streams.borrow_mut();
-        let replay = &mut streams[self.stream].replay;
-        let mut owners = 0;
-        let mut points = 0;
-        if let Some(record) = replay.record() {
-            let id = RecordId {
-                stream: self.stream as u32,
-                sequence: record.sequence,
-            };
-            points = record.points;
-            for point in record.iter() {
-                let hash = self.replays.hasher.hash(point.name);
-                let parcel = &mut self.parcels[owner_of(hash, self.replays.budgets.owners())];
-                parcel.block.push(hash, point);
-                match parcel.records.last_mut() {
-                    Some((last, count)) if *last == id => *count += 1,
-                    _ => {
-                        parcel.records.push((id, 1));
-                        owners += 1;
-                    }
-                }
-            }
-        }
-        replay.handed(owners);
-        let waiting = &self.replays.waiting_points;
-        waiting.set(waiting.get().saturating_sub(points.into()));
-        drop(streams);
-        for owner in 0..self.parcels.len() {
-            if self.parcels[owner].block.len_bytes() >= PARCEL_BYTES {
-                self.send(owner);
-            }
-        }
-    }
-
-    fn send(&mut self, owner: usize) {
-        let parcel = std::mem::take(&mut self.parcels[owner]);
-        if !parcel.block.is_empty() {
-            self.replays.under_way.borrow_mut()[owner] += parcel.cost();
-            self.mesh.send(owner, Parcel::Recovered(parcel));
-        }
-    }
-
-    fn send_all(&mut self) {
-        (0..self.parcels.len()).for_each(|owner| self.send(owner));
-    }
-
-    /// Reads on. What cannot be read ends its segment, and is told: the rest is delivered all the same.
-    async fn chunk(&mut self, id: SegmentId) {
-        let (file, offset) = match self.file.take() {
-            Some((open, file, offset)) if open == id => (Some(file), offset),
-            _ => (None, 0),
-        };
-        let folder = self.replays.folder.clone();
-        let read = move || {
-            let file = match file {
-                Some(file) => file,
-                None => Arc::new(folder.read(id)?),
-            };
-            let mut chunk = vec![0; CHUNK_BYTES];
-            let length = file.read_at(&mut chunk, offset)?;
-            chunk.truncate(length);
-            io::Result::Ok((file, chunk))
-        };
-        let mut chunk = Vec::new();
-        match glommio::executor().spawn_blocking(read).await {
-            Ok((file, bytes)) => {
-                self.file = Some((id, file, offset + bytes.len() as u64));
-                chunk = bytes;
-            }
-            Err(error) => self.replays.logger.error(format_args!(
-                "journal: {} cannot be read on ({error})",
-                id.file_name()
-            )),
-        }
-        feed(
-            &mut self.replays.streams.borrow_mut()[self.stream].replay,
-            &chunk,
-        );
-    }
-}
-
 /// Deletes what is delivered and saves how far that goes, until the service stops.
 pub async fn keep(replays: Rc<Replays>) {
     let mut allowance_held = !replays.handed_out.get();
     loop {
         let stopping = replays.stopping();
-        let streams = replays.streams.borrow().len();
+        // What owners delivered at the very end is heard too, unless the time is up.
+        let heard = replays.silent_owners.get() == replays.owners();
+        let leave = stopping && (heard || replays.control.phase() == Phase::Stopped);
+        let streams = replays.streams();
         let mut over = true;
         for stream in 0..streams {
             over &= settle(&replays, stream).await;
@@ -372,10 +274,11 @@ pub async fn keep(replays: Rc<Replays>) {
             (0..replays.budgets.owners())
                 .for_each(|owner| replays.budgets.release(owner, replays.allowance));
         }
-        if stopping || (over && !allowance_held) {
+        if leave || (over && !allowance_held) {
             return;
         }
-        glommio::timer::sleep(HOUSEKEEPING).await;
+        let pause = if stopping { SWEEP } else { HOUSEKEEPING };
+        glommio::timer::sleep(pause).await;
     }
 }
 
