@@ -52,9 +52,7 @@ fn with_carbon_down_the_queue_fills_to_429_and_drains_when_it_is_back() {
 
     blackhole.listen();
     check(&ledger, &blackhole);
-    wait_until("there is room again", || {
-        lane.ask() == 204
-    });
+    wait_until("there is room again", || lane.ask() == 204);
     check(&ledger, &blackhole);
 }
 
@@ -69,9 +67,7 @@ fn with_carbon_stalled_the_queue_fills_to_429_and_drains_when_it_reads() {
     assert_eq!(flux.client().get("/metric_data?status=true").status, 200);
     blackhole.set(Mode::Read);
     check(&ledger, &blackhole);
-    wait_until("there is room again", || {
-        lane.ask() == 204
-    });
+    wait_until("there is room again", || lane.ask() == 204);
     check(&ledger, &blackhole);
 }
 
@@ -127,9 +123,7 @@ fn a_full_points_file_is_a_429_too() {
         .set("carbon.file_bytes_max", 64 * 1024)
         .start();
     let (mut lane, _ledger) = client(&flux);
-    wait_until("the file is full, and then the queue", || {
-        lane.ask() == 429
-    });
+    wait_until("the file is full, and then the queue", || lane.ask() == 429);
     let size = || {
         let file = std::fs::metadata(flux.data_dir().join("points.carbon"));
         file.map_or(0, |file| file.len())

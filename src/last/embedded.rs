@@ -94,10 +94,7 @@ impl Store {
         self.with(|database| put_many(database, marks, durable))
     }
 
-    fn with<T>(
-        &self,
-        work: impl Fn(&Database) -> Result<T, redb::Error>,
-    ) -> Result<T, StoreError> {
+    fn with<T>(&self, work: impl Fn(&Database) -> Result<T, redb::Error>) -> Result<T, StoreError> {
         let result = match &*self.database.read().unwrap_or_else(PoisonError::into_inner) {
             Some(database) => work(database),
             None => Err(redb::Error::PreviousIo),
@@ -110,7 +107,10 @@ impl Store {
 
     /// Whatever failed is tried again by its caller.
     fn open_again(&self) -> Result<(), redb::Error> {
-        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        let mut database = self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         if database.as_ref().is_some_and(|it| it.begin_write().is_ok()) {
             // Another shard was here first.
             return Ok(());

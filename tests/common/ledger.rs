@@ -201,12 +201,18 @@ impl Ledger {
         let total = backlog.len();
         while !backlog.is_empty() {
             let left = backlog.len();
-            assert!(started.elapsed() < limit, "{left} of {total} have not arrived");
+            assert!(
+                started.elapsed() < limit,
+                "{left} of {total} have not arrived"
+            );
             // Seldom, and only what is left: whoever sends needs the book too.
             std::thread::sleep(Duration::from_millis(20));
             self.absorb(sink);
             let book = self.book();
-            while backlog.last().is_some_and(|last| book.entries[*last].times > 0) {
+            while backlog
+                .last()
+                .is_some_and(|last| book.entries[*last].times > 0)
+            {
                 backlog.pop();
             }
         }

@@ -46,8 +46,10 @@ fn full_for_the_embedded_store() {
     let refused = ledger.answers().iter().filter(|a| a.status != 204).count();
     assert_eq!(refused, 0, "the store's disk is no reason to refuse");
     ledger.settle(&blackhole, DRAIN);
+    let waiting = || flux.metrics().sum("flux_last_marks_pending");
+    wait_until("its marks are due", || waiting() > 0.0);
     stays("its marks wait", Duration::from_millis(500), || {
-        flux.metrics().sum("flux_last_marks_pending") > 0.0
+        waiting() > 0.0
     });
     disk.free();
     some();

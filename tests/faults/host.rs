@@ -205,6 +205,7 @@ fn a_journal_many_times_the_memory_limit() {
     flux.change(|builder| {
         builder
             .set("http.body_bytes_max", 256 * 1024)
+            .set("http.inflated_bytes_max", 256 * 1024)
             .set("points.in_flight_bytes_max", 8 * MIB)
             .memory(&limit)
     });
