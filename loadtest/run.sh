@@ -3,7 +3,7 @@
 # for batches of 450. Prints what it measured, and fails when an answer was not 2xx or the sink did not
 # receive exactly what was accepted.
 #
-#   loadtest/run.sh [single|batch]...     SECONDS_EACH=30 CONNECTIONS=32 FLUX_CPU=0 LOAD_CPU=1 SHARDS=1
+#   loadtest/run.sh [single|batch]...     SECONDS_EACH=30 CONNECTIONS=32 FLUX_CPU=0 LOAD_CPU=1 SHARDS=1 DURABILITY=journal
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${SECONDS_EACH:-30}
@@ -11,6 +11,7 @@ connections=${CONNECTIONS:-32}
 flux_cpu=${FLUX_CPU:-0}
 load_cpu=${LOAD_CPU:-1}
 shards=${SHARDS:-1}
+durability=${DURABILITY:-journal}
 modes=("$@")
 [ "${#modes[@]}" -gt 0 ] || modes=(single batch)
 target=${CARGO_TARGET_DIR:-target}
@@ -82,6 +83,7 @@ admin.listen = "127.0.0.1:$admin"
 keys.self = "$LOAD_KEY"
 carbon.endpoint = "127.0.0.1:$carbon"
 cpu.shards = $shards
+journal.durability = "$durability"
 TOML
   taskset -c "$load_cpu" "$target/release/examples/sink" "$carbon" "$report" load. 2>"$work/sink.log" &
   local sink_pid=$!
@@ -121,9 +123,9 @@ TOML
   read -r requests took non2xx errors p50 p99 < <(sed -E 's/[a-zA-Z0-9_]+=//g; s/^LOAD //' <<<"$line")
   awk -v mode="$mode" -v n="$requests" -v s="$took" -v acc="$accepted" -v rec="$received" \
     -v dup="$duplicate" -v ticks="$ticks" -v hz="$(getconf CLK_TCK)" -v p50="$p50" -v p99="$p99" \
-    -v conns="$connections" -v shards="$shards" 'BEGIN {
+    -v conns="$connections" -v shards="$shards" -v durability="$durability" 'BEGIN {
       us = ticks / hz * 1e6
-      printf "%-7s %d shard(s), %d connections, %.1f s\n", mode, shards, conns, s
+      printf "%-7s %d shard(s), %d connections, durability %s, %.1f s\n", mode, shards, conns, durability, s
       printf "  rate           %d requests/s, %d points/s\n", n / s, acc / s
       printf "  latency        p50 %d us, p99 %d us\n", p50, p99
       printf "  new points     %.2f %% of %d received (%d duplicates)\n", rec ? 100 * acc / rec : 0, rec, dup

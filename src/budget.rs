@@ -12,6 +12,10 @@ pub fn cost(block_bytes: usize, points: u32) -> usize {
     block_bytes + points as usize * (POINT_COST_BYTES - BLOCK_HEADER_BYTES)
 }
 
+/// Set in a budget whose owner takes nothing for now: above any number of bytes, so that no reservation fits
+/// and none needs a second look.
+const CLOSED: usize = 1 << (usize::BITS - 2);
+
 /// A cache line of its own: an owner's traffic must not slow its neighbour's.
 #[repr(align(128))]
 #[derive(Debug, Default)]
@@ -73,7 +77,28 @@ impl Budgets {
     }
 
     pub fn reserved(&self, owner: usize) -> usize {
-        self.owners[owner].reserved.load(Ordering::Relaxed)
+        self.owners[owner].reserved.load(Ordering::Relaxed) & !CLOSED
+    }
+
+    /// The owner's journal has no room: nothing more is admitted to it until it is opened again.
+    pub fn close(&self, owner: usize) {
+        self.owners[owner]
+            .reserved
+            .fetch_or(CLOSED, Ordering::Relaxed);
+    }
+
+    pub fn open(&self, owner: usize) {
+        self.owners[owner]
+            .reserved
+            .fetch_and(!CLOSED, Ordering::Relaxed);
+    }
+
+    pub fn is_closed(&self, owner: usize) -> bool {
+        self.owners[owner].reserved.load(Ordering::Relaxed) & CLOSED != 0
+    }
+
+    pub fn owners(&self) -> usize {
+        self.owners.len()
     }
 
     pub fn limit(&self) -> usize {
@@ -83,7 +108,8 @@ impl Budgets {
     /// No owner has room even for a short point: a request can be refused without a look at its body.
     pub fn exhausted(&self) -> bool {
         let least = POINT_COST_BYTES + 1;
-        (0..self.owners.len()).all(|owner| self.reserved(owner) + least > self.limit)
+        (0..self.owners.len())
+            .all(|owner| self.is_closed(owner) || self.reserved(owner) + least > self.limit)
     }
 }
 
@@ -123,5 +149,24 @@ mod tests {
         assert!(budgets.exhausted());
         budgets.release(1, 950);
         assert!(!budgets.exhausted());
+    }
+
+    #[test]
+    fn a_closed_budget_refuses_everything_and_forgets_nothing() {
+        let budgets = Budgets::new(2, 1000);
+        budgets.reserve([(1, 600)].into_iter()).unwrap();
+        budgets.close(1);
+        budgets.close(1);
+        assert_eq!(
+            budgets.reserve([(0, 1), (1, 1)].into_iter()),
+            Err(Refused::Full)
+        );
+        assert_eq!((budgets.reserved(0), budgets.reserved(1)), (0, 600));
+        assert!(!budgets.exhausted(), "the other has room");
+        budgets.close(0);
+        assert!(budgets.exhausted());
+        budgets.release(1, 600);
+        budgets.open(1);
+        budgets.reserve([(1, 1000)].into_iter()).unwrap();
     }
 }

@@ -1,6 +1,7 @@
 //! The commands. An edge: it reads the environment and files, and prints.
 
 pub mod explain;
+pub mod journal;
 pub mod start;
 
 use std::ffi::OsString;
@@ -42,6 +43,30 @@ enum Command {
     Config(ConfigFile),
     /// Print one verdict per point of a request body, or of carbon lines
     Explain(Explain),
+    /// Look into the journal without the service
+    #[command(subcommand)]
+    Journal(Journal),
+}
+
+#[derive(Debug, Subcommand)]
+enum Journal {
+    /// List the segments: run, shard, number, size, and whether the header is whole
+    Ls(Segments),
+    /// Read every record; exit 1 when one is damaged
+    Verify(Segments),
+    /// Print the points as carbon lines, delivered or not: flux journal dump | nc carbon 2003
+    Dump(Segments),
+}
+
+#[derive(Debug, Args)]
+struct Segments {
+    /// Segments to look at; all of the data directory if left out
+    segments: Vec<PathBuf>,
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The data directory
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -98,6 +123,10 @@ pub enum Error {
     },
     #[error("explain: {0}")]
     Explain(String),
+    #[error(
+        "journal: not every segment can be read to its end; what can is delivered at the next start"
+    )]
+    Damaged,
 }
 
 impl Error {
@@ -137,6 +166,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
         Command::Check(file) => check(file.config.as_deref()),
         Command::Config(file) => print(&config::render(&load(file.config.as_deref())?)),
         Command::Explain(of) => explain_points(of),
+        Command::Journal(verb) => look_into_journal(verb),
     }
 }
 
@@ -193,6 +223,24 @@ fn explain_points(of: Explain) -> Result<(), Error> {
     print(&explain::verdicts(&config, &input, now).map_err(Error::Explain)?)
 }
 
+fn look_into_journal(verb: Journal) -> Result<(), Error> {
+    let (Journal::Ls(of) | Journal::Verify(of) | Journal::Dump(of)) = &verb;
+    let flags = Overrides {
+        data_dir: of.data_dir.clone(),
+        ..Overrides::default()
+    };
+    let config = config::load(of.config.config.as_deref(), &environment, &flags)?;
+    let folder = config.data_dir.join("journal");
+    let out = &mut io::BufWriter::new(io::stdout());
+    let done = match verb {
+        Journal::Ls(of) => journal::ls(&folder, of.segments, out),
+        Journal::Verify(of) => journal::verify(&folder, of.segments, out),
+        Journal::Dump(of) => journal::dump(&folder, of.segments, out),
+    };
+    let flushed = print_all(out.flush());
+    done.and(flushed)
+}
+
 fn load(file: Option<&Path>) -> Result<Config, Problems> {
     config::load(file, &environment, &Overrides::default())
 }
@@ -203,7 +251,11 @@ fn environment(name: &str) -> Option<String> {
 }
 
 fn print(text: &str) -> Result<(), Error> {
-    match io::stdout().write_all(text.as_bytes()) {
+    print_all(io::stdout().write_all(text.as_bytes()))
+}
+
+fn print_all(written: io::Result<()>) -> Result<(), Error> {
+    match written {
         // `flux config | head` has seen enough.
         Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.map_err(|why| Error::Io {

@@ -5,12 +5,12 @@
 //! asks a shard's [`pipeline`] "here are bytes / a tick / a reply" and carries out what comes back.
 //!
 //! ```text
-//!             ┌──────────────────────────── shard (xN) ────────────────────────────┐
-//!  socket ──► connection ──► http ──► api ──► router ──► dedup ──► outbound ──► carbon
-//!             (runtime)     (bytes    (points, │  ▲       │ ▲          │
-//!                           → message) verdict)▼  │       │ │ misses   ▼ delivered
+//!             ┌────────────────────────────── shard (xN) ──────────────────────────────┐
+//!  socket ──► connection ──► http ──► api ──► router ──► dedup ──► journal ──► outbound ──► carbon
+//!             (runtime)     (bytes    (points, │  ▲       │ ▲     (then 204)      │
+//!                           → message) verdict)▼  │       │ │ misses              ▼ delivered
 //!                                        mesh to owner    └─┴─ last ◄── flux.last.<metric>
-//!  populate core: admin listener now, the populate worker's place
+//!  populate core: admin listener, replay of what earlier runs have left, the populate worker's place
 //! ```
 //!
 //! Arrows only go down this list; a module uses what stands above it and nothing below.
@@ -24,8 +24,8 @@
 //! | [`api`] | messages → points and a verdict; *the 429 and every other status are decided in* [`api::verdict`] |
 //! | [`budget`] | admission, the one thing shards share |
 //! | [`last`] | the last store: *a mark is written in* `last::writer`; Redis and embedded |
-//! | [`carbon`] | *a frame is cut in* [`carbon::frame`]; what is in flight and delivered in `carbon::outbound` |
-//! | [`journal`] | accepted points in files until they are delivered: *what a 204 waits for*; not wired yet |
+//! | [`carbon`] | *a frame is cut in* [`carbon::lane`]; what is in flight, delivered and gone in `carbon::outbound` |
+//! | [`journal`] | accepted points in files until they are delivered: *what a 204 waits for* |
 //! | [`outputs`] | beside carbon: the points file |
 //! | [`request`] | a request under way: which owners have answered, whose turn it is |
 //! | [`router`] | the owner shard of a name; groups a request's points by owner |

@@ -13,6 +13,11 @@ needs=(
   taskset:util-linux
   prlimit:util-linux
   git:git
+  cc:gcc
+  ip:iproute2
+  nft:nftables
+  mkfs.ext4:e2fsprogs
+  losetup:mount
 )
 
 missing=()

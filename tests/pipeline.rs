@@ -6,10 +6,11 @@ use skyline_flux::api::{Api, PointLimits, auth::Keys};
 use skyline_flux::budget::Budgets;
 use skyline_flux::carbon::outbound::{Limits as OutboundLimits, Outbound};
 use skyline_flux::config::Protocol;
-use skyline_flux::dedup::{Owner, lookup::Lookups};
+use skyline_flux::dedup::{Owner, lookup::Lookups, table::Table};
 use skyline_flux::http::Limits;
+use skyline_flux::journal::{Durability, Journal, commit};
 use skyline_flux::last::writer::Writer;
-use skyline_flux::pipeline::{Connection, Now, Pipeline, Settings};
+use skyline_flux::pipeline::{Connection, Now, Pipeline, Settings, Stages};
 use skyline_flux::router::{Gathered, NameHasher};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +21,11 @@ const DATE: [u8; 29] = *b"Tue, 01 Nov 2016 17:35:00 GMT";
 const LIMITS: Limits = Limits {
     head_bytes_max: 8192,
     body_bytes_max: 65536,
+};
+
+const JOURNAL: commit::Limits = commit::Limits {
+    segment_bytes: 65_536,
+    shard_bytes_max: 1 << 20,
 };
 
 /// Shards joined by a loop.
@@ -61,10 +67,13 @@ impl Shards {
                 settings,
                 api.clone(),
                 budgets.clone(),
-                Gathered::new(NameHasher::new([9; 16]), shard, count),
-                Owner::new(100_000, true, 0, Lookups::new(50)),
-                Outbound::new(outbound),
-                Writer::new(100_000),
+                Stages {
+                    gathered: Gathered::new(NameHasher::new([9; 16]), shard, count),
+                    owner: Owner::new(Table::new(100_000), true, 0, Lookups::new(50)),
+                    journal: Journal::new(Durability::Memory, 1, shard as u16, JOURNAL),
+                    outbound: Outbound::new(outbound),
+                    writer: Writer::new(100_000),
+                },
             )
         };
         Shards {

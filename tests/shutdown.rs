@@ -24,7 +24,10 @@ fn with_nothing_to_do_it_ends_at_once_even_with_idle_connections() {
 #[test]
 fn a_request_under_way_is_answered_and_its_point_delivered() {
     let blackhole = Blackhole::start();
-    let mut flux = Flux::builder().carbon(&blackhole.endpoint()).start();
+    let mut flux = Flux::builder()
+        .shards(1)
+        .carbon(&blackhole.endpoint())
+        .start();
     let at = now();
     let bytes = post(&single(KEY, "drain.a", at, 1.0));
     let (first, rest) = bytes.split_at(bytes.len() - 10);
@@ -45,7 +48,8 @@ fn a_request_under_way_is_answered_and_its_point_delivered() {
 
 #[test]
 fn while_it_drains_nobody_new_is_let_in() {
-    let mut flux = Flux::builder().start();
+    // One shard: the probe below shows that it has read what the first connection sent.
+    let mut flux = Flux::builder().shards(1).start();
     let mut client = flux.client();
     client.send(b"POST /metric_data_post HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{");
     assert_eq!(flux.client().get("/metric_data?status=true").status, 200);

@@ -102,6 +102,12 @@ pub fn close(out: &mut Vec<u8>, start: usize) {
     out[start..body].copy_from_slice(&len.to_be_bytes());
 }
 
+/// The tuples of a frame that [`open`] started, closed or not; what follows the last one is its trailer.
+#[must_use]
+pub fn tuples(frame: &[u8]) -> &[u8] {
+    &frame[LENGTH.len() + PROLOGUE.len()..]
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -49,6 +49,19 @@ pub fn parse_line(line: &[u8]) -> Result<Line<'_>, LineError> {
     }
 }
 
+/// Reads back what [`push_line`] wrote: name, timestamp, value, and the line's length.
+#[must_use]
+pub fn read_line(bytes: &[u8]) -> Option<(&str, u32, f64, usize)> {
+    let end = memchr::memchr(b'\n', bytes)?;
+    let line = parse_line(&bytes[..end]).ok()?;
+    Some((
+        line.name,
+        line.timestamp.parse().ok()?,
+        line.value.parse().ok()?,
+        end + 1,
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

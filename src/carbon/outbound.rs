@@ -3,13 +3,13 @@
 //! Carbon never acknowledges. A frame is *delivered* when the peer's kernel has acknowledged its last
 //! byte and the redo window has passed with the connection healthy. The last `redo_bytes` written are
 //! kept even then, and everything kept is sent again, from a frame boundary, when the connection is
-//! lost: Graphite overwrites equal timestamps, so repeating is harmless and losing is not.
+//! lost: Graphite overwrites equal timestamps, so repeating is harmless and losing is not. What will never
+//! be sent again is *gone*: only then may the journal forget it.
 
-use super::{frame, line};
-use crate::budget;
+pub use super::lane::{Accepted, Frame, Lane, Limits};
+use super::lane::{Queue, Sent};
 use crate::config::Protocol;
-use crate::last::Mark;
-use crate::point::{BLOCK_HEADER_BYTES, NameHash, Point};
+use crate::point::{NameHash, Point};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -17,71 +17,6 @@ use std::rc::Rc;
 /// the oldest frames for ever and the newest never; past this the frame counts as delivered and its
 /// points as unconfirmed. Sixteen writes with back-off between them are minutes.
 const WRITES_MAX: u32 = 16;
-
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    pub protocol: Protocol,
-    pub points_per_frame: usize,
-    pub frame_bytes_max: usize,
-    pub flush_interval_ms: u64,
-    pub redo_window_ms: u64,
-    pub redo_bytes: usize,
-}
-
-/// How the owner accepted a point: what its delivery means for the last store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Accepted {
-    /// Its delivery moves the mark.
-    Live,
-    /// As `Live`, but accepted while the store did not answer: looked up before its first write.
-    Unchecked,
-    /// A back-fill, or de-duplication is off: no mark.
-    Unmarked,
-}
-
-/// A point's place in a frame, and the mark its delivery writes.
-#[derive(Debug)]
-struct Marking {
-    hash: NameHash,
-    mark: Mark,
-    name_at: u32,
-    name_len: u16,
-    unchecked: bool,
-}
-
-/// A sealed message for carbon.
-#[derive(Debug, Default)]
-pub struct Frame {
-    pub bytes: Vec<u8>,
-    pub points: u32,
-    /// What its points hold of their owner's budget until it is delivered.
-    pub cost: usize,
-    /// When its first point was accepted.
-    pub opened_ms: u64,
-    markings: Vec<Marking>,
-}
-
-impl Frame {
-    /// The marks that its delivery allows: hash, name, mark, and whether it was accepted unchecked.
-    pub fn marks(&self) -> impl Iterator<Item = (NameHash, &str, Mark, bool)> {
-        self.markings.iter().map(|m| {
-            let name = &self.bytes[m.name_at as usize..][..m.name_len as usize];
-            let name = std::str::from_utf8(name).expect("a name was a str when it was pushed");
-            (m.hash, name, m.mark, m.unchecked)
-        })
-    }
-}
-
-/// A frame with its history.
-#[derive(Debug)]
-struct Sent {
-    frame: Rc<Frame>,
-    writes: u32,
-    delivered: bool,
-    /// Where it ends in the stream of the current connection.
-    end: u64,
-    acknowledged_ms: Option<u64>,
-}
 
 /// What became of a frame the first time it counts as delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,12 +26,36 @@ pub enum Delivery {
     Unconfirmed,
 }
 
+/// A number of points for each lane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Points {
+    pub live: u64,
+    pub recovered: u64,
+}
+
+impl Points {
+    fn of(&mut self, lane: Lane) -> &mut u64 {
+        match lane {
+            Lane::Live => &mut self.live,
+            Lane::Recovered => &mut self.recovered,
+        }
+    }
+
+    fn add(&mut self, frame: &Frame) {
+        *self.of(frame.lane) += u64::from(frame.points);
+    }
+
+    fn take(&mut self, frame: &Frame) {
+        *self.of(frame.lane) -= u64::from(frame.points);
+    }
+}
+
 #[derive(Debug)]
 pub struct Outbound {
     limits: Limits,
-    open: Frame,
-    /// To be written, in order; repeats stand first.
-    waiting: VecDeque<Sent>,
+    queues: [Queue; Lane::ALL.len()],
+    /// The lane of the last frame taken.
+    last: Lane,
     /// Written on this connection, in order: the delivered ones kept for redo, then those in flight.
     written: VecDeque<Sent>,
     written_bytes: usize,
@@ -105,7 +64,8 @@ pub struct Outbound {
     delivered: usize,
     /// Length of the current connection's stream.
     position: u64,
-    points_queued: u64,
+    queued: Points,
+    gone: Points,
     pub frames_sent: u64,
     pub frames_repeated: u64,
     pub bytes_sent: u64,
@@ -115,87 +75,47 @@ impl Outbound {
     pub fn new(limits: Limits) -> Self {
         Outbound {
             limits,
-            open: Frame::default(),
-            waiting: VecDeque::new(),
+            queues: Lane::ALL.map(Queue::new),
+            last: Lane::Live,
             written: VecDeque::new(),
             written_bytes: 0,
             acknowledged: 0,
             delivered: 0,
             position: 0,
-            points_queued: 0,
+            queued: Points::default(),
+            gone: Points::default(),
             frames_sent: 0,
             frames_repeated: 0,
             bytes_sent: 0,
         }
     }
 
-    pub fn push(&mut self, hash: NameHash, point: Point<'_>, accepted: Accepted, now_ms: u64) {
-        let open = &mut self.open;
-        if open.points == 0 {
-            open.opened_ms = now_ms;
-            if self.limits.protocol == Protocol::Pickle {
-                // A frame stands alone in its buffer.
-                let _ = frame::open(&mut open.bytes);
-            }
-        }
-        let start = open.bytes.len();
-        let name_at = match self.limits.protocol {
-            Protocol::Pickle => {
-                frame::push_tuple(&mut open.bytes, point.name, point.timestamp, point.value);
-                start + frame::NAME_OFFSET
-            }
-            Protocol::Line => {
-                line::push_line(&mut open.bytes, point.name, point.timestamp, point.value);
-                start
-            }
-        };
-        open.points += 1;
-        open.cost += budget::cost(BLOCK_HEADER_BYTES + point.name.len(), 1);
-        if accepted != Accepted::Unmarked {
-            open.markings.push(Marking {
-                hash,
-                mark: Mark {
-                    timestamp: point.timestamp,
-                    value: Some(point.value),
-                },
-                name_at: name_at as u32,
-                name_len: point.name.len() as u16,
-                unchecked: accepted == Accepted::Unchecked,
-            });
-        }
-        self.points_queued += 1;
-        // The longest point still fits: frame_bytes_max is well under carbon's 1 MiB.
-        if open.points as usize >= self.limits.points_per_frame
-            || open.bytes.len() >= self.limits.frame_bytes_max
-        {
-            self.seal();
-        }
+    /// Takes a point for a lane's open frame; `tuple` is its encoding, where it has one already.
+    pub fn push(
+        &mut self,
+        lane: Lane,
+        point: (NameHash, Point<'_>),
+        tuple: Option<&[u8]>,
+        accepted: Accepted,
+        now_ms: u64,
+    ) {
+        *self.queued.of(lane) += 1;
+        self.queues[lane as usize].push(&self.limits, point, tuple, accepted, now_ms);
     }
 
-    fn seal(&mut self) {
-        if self.open.points == 0 {
-            return;
-        }
-        let mut sealed = std::mem::take(&mut self.open);
-        if self.limits.protocol == Protocol::Pickle {
-            frame::close(&mut sealed.bytes, 0);
-        }
-        self.waiting.push_back(Sent {
-            frame: Rc::new(sealed),
-            writes: 0,
-            delivered: false,
-            end: 0,
-            acknowledged_ms: None,
-        });
-    }
-
-    /// The next frame to write, if one is due. A frame that is not full waits for the flush interval,
-    /// so that single points share frames; while the link is stalled it goes on filling.
+    /// The next frame to write, if one is due; the lanes take turns where both have one. A frame that is
+    /// not full waits for the flush interval, so that single points share frames; while the link is
+    /// stalled it goes on filling.
     pub fn next_due(&mut self, now_ms: u64) -> Option<Rc<Frame>> {
-        if self.waiting.is_empty() && self.is_due(now_ms) {
-            self.seal();
+        let due =
+            |lane: &Lane| self.queues[*lane as usize].is_due(now_ms, self.limits.flush_interval_ms);
+        let lane = [self.last.other(), self.last].into_iter().find(due)?;
+        self.last = lane;
+        let queue = &mut self.queues[lane as usize];
+        if queue.waiting.is_empty() {
+            queue.seal(self.limits.protocol);
         }
-        let mut sent = self.waiting.pop_front()?;
+        let mut sent = queue.waiting.pop_front()?;
         self.position += sent.frame.bytes.len() as u64;
         sent.end = self.position;
         sent.writes += 1;
@@ -208,15 +128,19 @@ impl Outbound {
         Some(frame)
     }
 
-    /// Something should leave by now: a full frame, or one that has waited for the flush interval.
+    /// Something should leave by now.
     pub fn is_due(&self, now_ms: u64) -> bool {
-        let ripe = now_ms >= self.open.opened_ms + self.limits.flush_interval_ms;
-        self.has_full_frame() || (self.open.points > 0 && ripe)
+        let interval = self.limits.flush_interval_ms;
+        self.queues
+            .iter()
+            .any(|queue| queue.is_due(now_ms, interval))
     }
 
     /// Everything may leave now, full or not: the service is draining.
     pub fn flush(&mut self) {
-        self.seal();
+        for queue in &mut self.queues {
+            queue.seal(self.limits.protocol);
+        }
     }
 
     /// A new connection: its stream starts at a frame boundary.
@@ -242,13 +166,16 @@ impl Outbound {
             now_ms.saturating_sub(self.limits.redo_window_ms),
             on_delivered,
         );
+        // What is delivered is kept as long as it belongs to the last `redo_bytes` of the stream.
+        self.forget(self.limits.redo_bytes);
     }
 
     /// The sink itself has said that everything written is safe (a file took it, or the peer closed
-    /// in answer to our end of stream).
+    /// in answer to our end of stream): none of it will have to be sent again.
     pub fn confirmed(&mut self, on_delivered: impl FnMut(&Frame, Delivery)) {
         self.acknowledged(self.position, 0);
         self.deliver(u64::MAX, on_delivered);
+        self.forget(0);
     }
 
     fn deliver(&mut self, until_ms: u64, mut on_delivered: impl FnMut(&Frame, Delivery)) {
@@ -259,24 +186,29 @@ impl Outbound {
             }
             self.delivered += 1;
             if !std::mem::replace(&mut sent.delivered, true) {
-                self.points_queued -= u64::from(sent.frame.points);
+                self.queued.take(&sent.frame);
                 on_delivered(&sent.frame, Delivery::Confirmed);
             }
         }
-        // What is delivered is kept as long as it belongs to the last `redo_bytes` of the stream.
+    }
+
+    /// Lets go of delivered frames, the oldest first, that the last `redo_bytes` of the stream do not need.
+    fn forget(&mut self, redo_bytes: usize) {
         while self.delivered > 0 {
             let oldest = self.written[0].frame.bytes.len();
-            if self.written_bytes - oldest < self.limits.redo_bytes {
+            if self.written_bytes - oldest < redo_bytes {
                 break;
             }
             self.written_bytes -= oldest;
-            self.written.pop_front();
             self.delivered -= 1;
             self.acknowledged -= 1;
+            if let Some(sent) = self.written.pop_front() {
+                self.gone.add(&sent.frame);
+            }
         }
     }
 
-    /// The connection is gone: everything kept goes to the front of the queue again.
+    /// The connection is gone: everything kept goes to the front of its queue again.
     pub fn lost(&mut self, mut on_delivered: impl FnMut(&Frame, Delivery)) {
         self.acknowledged = 0;
         self.delivered = 0;
@@ -285,12 +217,41 @@ impl Outbound {
         while let Some(mut sent) = self.written.pop_back() {
             sent.acknowledged_ms = None;
             if sent.writes < WRITES_MAX {
-                self.waiting.push_front(sent);
-            } else if !sent.delivered {
-                self.points_queued -= u64::from(sent.frame.points);
+                self.queues[sent.frame.lane as usize]
+                    .waiting
+                    .push_front(sent);
+                continue;
+            }
+            self.gone.add(&sent.frame);
+            if !sent.delivered {
+                self.queued.take(&sent.frame);
                 on_delivered(&sent.frame, Delivery::Unconfirmed);
             }
         }
+    }
+
+    /// Takes out the oldest live frame that may still have to be sent: an orderly stop writes it to the
+    /// journal. Those of earlier runs are there already.
+    pub fn take_backlog(&mut self) -> Option<Rc<Frame>> {
+        if self.written.is_empty() {
+            self.flush();
+        } else {
+            self.lost(|_, _| {});
+        }
+        let sent = self.queues[Lane::Live as usize].waiting.pop_front()?;
+        if !sent.delivered {
+            self.queued.take(&sent.frame);
+        }
+        Some(sent.frame)
+    }
+
+    pub fn protocol(&self) -> Protocol {
+        self.limits.protocol
+    }
+
+    /// Points that became gone since the last call.
+    pub fn take_gone(&mut self) -> Points {
+        std::mem::take(&mut self.gone)
     }
 
     /// Length of the stream handed to this connection so far.
@@ -299,26 +260,35 @@ impl Outbound {
     }
 
     /// Points accepted and not delivered yet.
+    pub fn queued(&self) -> Points {
+        self.queued
+    }
+
     pub fn points_queued(&self) -> u64 {
-        self.points_queued
+        self.queued.live + self.queued.recovered
     }
 
     /// A frame waits that need not grow any more.
     pub fn has_full_frame(&self) -> bool {
-        !self.waiting.is_empty()
+        self.queues.iter().any(|queue| !queue.waiting.is_empty())
+    }
+
+    /// Nothing is here that may have to be sent, or sent again.
+    pub fn is_empty(&self) -> bool {
+        self.written.is_empty() && self.all_written()
     }
 
     /// Everything ever accepted here has been written to the current connection.
     pub fn all_written(&self) -> bool {
-        self.waiting.is_empty() && self.open.points == 0
+        self.queues.iter().all(Queue::is_empty)
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits {
+    pub const LIMITS: Limits = Limits {
         protocol: Protocol::Line,
         points_per_frame: 2,
         frame_bytes_max: 1000,
@@ -334,7 +304,7 @@ mod tests {
             value: 1.0,
             fill: false,
         };
-        outbound.push(1, point, Accepted::Live, now_ms);
+        outbound.push(Lane::Live, (1, point), None, Accepted::Live, now_ms);
     }
 
     fn text(frame: Option<Rc<Frame>>) -> String {
@@ -439,5 +409,61 @@ mod tests {
         outbound.flush();
         assert_eq!(text(outbound.next_due(1)), "new 1.0 5\n");
         assert_eq!(outbound.points_queued(), 1);
+    }
+
+    fn push_to(outbound: &mut Outbound, lane: Lane, name: &str) {
+        let point = Point {
+            name,
+            timestamp: 5,
+            value: 1.0,
+            fill: false,
+        };
+        outbound.push(lane, (1, point), None, Accepted::Live, 0);
+    }
+
+    #[test]
+    fn the_lanes_take_turns_and_each_keeps_its_order_over_a_lost_connection() {
+        let mut outbound = Outbound::new(LIMITS);
+        for i in 0..3 {
+            push_to(&mut outbound, Lane::Recovered, &format!("r{i}"));
+            push_to(&mut outbound, Lane::Live, &format!("l{i}"));
+            outbound.flush();
+        }
+        let sent = |outbound: &mut Outbound| -> String {
+            (0..3)
+                .map(|_| text(outbound.next_due(0)).replace(" 1.0 5\n", " "))
+                .collect()
+        };
+        assert_eq!(sent(&mut outbound), "r0 l0 r1 ");
+        outbound.lost(|_, _| {});
+        outbound.connected();
+        assert_eq!(sent(&mut outbound), "l0 r0 l1 ");
+        assert_eq!(sent(&mut outbound), "r1 l2 r2 ");
+        assert_eq!(outbound.take_gone(), Points::default());
+        outbound.confirmed(|_, _| {});
+        let all = Points {
+            live: 3,
+            recovered: 3,
+        };
+        assert_eq!(outbound.take_gone(), all);
+    }
+
+    #[test]
+    fn delivered_is_not_gone_while_it_may_have_to_be_sent_again() {
+        let mut outbound = Outbound::new(LIMITS);
+        for name in ["a", "b", "c", "d", "e"] {
+            push(&mut outbound, name, 0);
+            outbound.flush();
+            outbound.next_due(0);
+        }
+        outbound.acknowledged(u64::MAX, 0);
+        outbound.tick(1000, |_, _| {});
+        assert_eq!(outbound.points_queued(), 0);
+        // Lines of 8 bytes: four cover the last 30.
+        assert_eq!(outbound.take_gone().live, 1);
+        let backlog: Vec<String> =
+            std::iter::from_fn(|| outbound.take_backlog().map(|frame| text(Some(frame)))).collect();
+        assert_eq!(backlog.len(), 4, "{backlog:?}");
+        assert_eq!(backlog[0], "b 1.0 5\n");
     }
 }

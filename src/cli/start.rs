@@ -26,7 +26,11 @@ pub fn paragraph(config: &Config, placement: &Placement, kernel: &str, key_made:
     );
     let _ = writeln!(out, "  {}", points(config));
     let _ = writeln!(out, "  last store: {}", last(config));
-    let _ = writeln!(out, "  durability {}", durability(config));
+    let _ = writeln!(
+        out,
+        "  durability {}",
+        durability(config, placement.shards.len())
+    );
     if key_made {
         let path = config.data_dir.join("key");
         let _ = writeln!(out, "  a new API key is in {}", path.display());
@@ -85,13 +89,16 @@ fn last(config: &Config) -> String {
     }
 }
 
-fn durability(config: &Config) -> String {
+fn durability(config: &Config, shards: usize) -> String {
     let promise = match config.journal.durability {
         Durability::Memory => "memory: a 204 means queued, and a crash loses what is queued",
+        Durability::Journal => "journal: a 204 means written to the journal, and survives a crash",
+        Durability::Fsync => "fsync: a 204 means synced to the disk, and survives a loss of power",
     };
     format!(
-        "{promise}; limits: {} in flight per shard (then 429), {} connections, bodies of {}",
-        bytes(config.points.in_flight_bytes_max as u64),
+        "{promise}; limits: {} in flight per shard, {} of journal (then 429), {} connections, bodies of {}",
+        bytes(config.budget_bytes(shards) as u64),
+        bytes(config.journal.bytes_max),
         config.http.connections_max,
         bytes(config.http.body_bytes_max as u64),
     )
@@ -122,7 +129,7 @@ mod tests {
   listening on 127.0.0.1:8000; admin on 127.0.0.1:8001
   no carbon is configured: points are appended to ./flux-data/points.carbon (at most 1 GiB, then 429); replay them with: nc carbon 2003 < ./flux-data/points.carbon
   last store: embedded in ./flux-data
-  durability memory: a 204 means queued, and a crash loses what is queued; limits: 256 MiB in flight per shard (then 429), 10000 connections, bodies of 4 MiB
+  durability journal: a 204 means written to the journal, and survives a crash; limits: 256 MiB in flight per shard, 4 GiB of journal (then 429), 10000 connections, bodies of 4 MiB
   a new API key is in ./flux-data/key
 ",
             env!("CARGO_PKG_VERSION")

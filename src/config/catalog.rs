@@ -16,13 +16,7 @@ pub const SHARDS_MAX: u64 = 128;
 
 /// Keys of later versions: known, so that nobody hunts for a typing error. A whole section is named
 /// by its name alone.
-pub const NOT_YET: &[&str] = &[
-    "http.inflated_bytes_max",
-    "journal.bytes_max",
-    "journal.segment_bytes",
-    "statsd",
-    "telemetry",
-];
+pub const NOT_YET: &[&str] = &["http.inflated_bytes_max", "statsd", "telemetry"];
 
 /// In the order `flux config` prints them; keys of a section stand together.
 pub static CATALOG: &[Setting] = &[
@@ -336,9 +330,21 @@ pub static CATALOG: &[Setting] = &[
         "Bytes of DATA/points.carbon (429 above); only without an endpoint.",
         "about 20 million points, on any disk."
     ),
-    choice!(journal.durability, { "memory" => Durability::Memory } not yet { "journal", "fsync" },
-        "What a 204 promises: \"memory\" = queued: an orderly stop delivers it, a crash loses it.",
-        "what Skyline Flux does; the journal is not in this version yet."),
+    choice!(journal.durability, { "memory" => Durability::Memory, "journal" => Durability::Journal, "fsync" => Durability::Fsync },
+        "What a 204 promises: \"memory\" = queued, a crash loses it; \"journal\" = written to a file, survives a crash of the process; \"fsync\" = and synced, survives a loss of power.",
+        "a copy into the page cache is cheap, and processes die more often than machines."),
+    whole!(
+        journal.bytes_max,
+        1_048_576..=17_592_186_044_416,
+        "Bytes of DATA/journal, all shards together (429 above).",
+        "the in-flight budgets of eight shards fit, and what a few crashes in a row leave behind."
+    ),
+    whole!(
+        journal.segment_bytes,
+        65_536..=16_777_216,
+        "Bytes of one journal file; each shard has one ahead.",
+        "the largest: a larger one would stall whoever deletes it."
+    ),
     populate::GRAPHITE,
     populate::CONCURRENCY,
     populate::CONNECT_TIMEOUT_MS,

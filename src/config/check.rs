@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::endpoint::listen_text;
 use super::problem::Problem;
-use super::{Config, LastStore, Listen, RedisAt};
+use super::{Config, LastStore, Listen, RedisAt, budget_bytes_max};
 use crate::point::POINT_COST_BYTES;
 
 /// The smallest item of a JSON batch with the comma after it: what expands most when it becomes a
@@ -23,6 +23,19 @@ const RULES: &[Rule] = &[
             "keys.namespaces",
         ],
         body_fits,
+    ),
+    (
+        &[
+            "http.body_bytes_max",
+            "points.in_flight_bytes_max",
+            "points.points_per_request_max",
+            "keys.namespaces",
+            "journal.bytes_max",
+            "journal.segment_bytes",
+            "carbon.redo_bytes",
+            "cpu.shards",
+        ],
+        journal_fits,
     ),
     (&["http.listen", "admin.listen"], addresses_differ),
     (
@@ -119,6 +132,31 @@ fn body_fits(config: &Config) -> Option<Problem> {
             ),
         )
     })
+}
+
+/// What is admitted is journalled, and a shard has its part of the journal.
+fn journal_fits(config: &Config) -> Option<Problem> {
+    let shards = config.shards_max();
+    let worst = Expansion::of(config).worst_bytes(config.http.body_bytes_max as u64);
+    let budget = config.budget_bytes(shards) as u64;
+    if budget >= worst || (config.points.in_flight_bytes_max as u64) < worst {
+        return None;
+    }
+    let segment = config.journal.segment_bytes;
+    let fits = |count: &u64| {
+        budget_bytes_max(count * segment, segment, config.carbon.redo_bytes as u64) >= worst
+    };
+    let advised = (1..u64::from(u32::MAX)).find(fits)? * segment * shards as u64;
+    Some(Problem::new(
+        "journal.bytes_max",
+        format!(
+            "{} bytes in {shards} shards hold {budget} bytes of points each, and one body can become {worst}",
+            config.journal.bytes_max
+        ),
+        format!(
+            "write bytes_max = {advised} or more, or a smaller http.body_bytes_max or segment_bytes"
+        ),
+    ))
 }
 
 fn addresses_differ(config: &Config) -> Option<Problem> {

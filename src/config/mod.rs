@@ -4,6 +4,7 @@
 //! Names carry their unit last. Every field is documented in [`catalog`], from where `flux config`
 //! prints it.
 
+mod capacity;
 mod catalog;
 mod check;
 pub mod endpoint;
@@ -16,6 +17,7 @@ mod reader;
 mod render;
 mod setting;
 
+pub use capacity::budget_bytes_max;
 pub use catalog::paths;
 pub use load::{Overrides, load};
 pub use problem::{Problem, Problems};
@@ -152,15 +154,23 @@ pub enum Protocol {
     Line,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Journal {
     pub durability: Durability,
+    /// All shards together, and what earlier runs have left.
+    pub bytes_max: u64,
+    pub segment_bytes: u64,
 }
 
-/// What a 204 promises. The journal has not been built yet, so only `memory` is accepted.
+/// What a 204 promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
+    /// Queued. Nothing is journalled until an orderly stop asks for it.
     Memory,
+    /// Written to the segment: survives the process.
+    Journal,
+    /// And `fdatasync` returned: survives the machine.
+    Fsync,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -253,7 +263,9 @@ impl Default for Config {
                 file_bytes_max: 1024 * 1024 * 1024,
             },
             journal: Journal {
-                durability: Durability::Memory,
+                durability: Durability::Journal,
+                bytes_max: 4 * 1024 * 1024 * 1024,
+                segment_bytes: 16 * 1024 * 1024,
             },
             populate: Populate::default(),
             cpu: Cpu {

@@ -208,10 +208,9 @@ macro_rules! flag {
     };
 }
 
-/// One of a few words; `not yet` words are known, and refused with that reason.
+/// One of a few words.
 macro_rules! choice {
-    ($section:ident . $key:ident, { $($word:literal => $variant:path),+ $(,)? }
-     $(not yet { $($later:literal),+ })?, $help:literal, $why:literal) => {
+    ($section:ident . $key:ident, { $($word:literal => $variant:path),+ $(,)? }, $help:literal, $why:literal) => {
         Setting {
             section: stringify!($section),
             key: stringify!($key),
@@ -222,9 +221,6 @@ macro_rules! choice {
             read: |given, config| {
                 config.$section.$key = match given.text()? {
                     $($word => $variant,)+
-                    $($(later @ $later => {
-                        return Err(Wrong::Said(format!("{} is not in this version yet", quoted(later))));
-                    })+)?
                     _ => return Err(Wrong::Kind),
                 };
                 Ok(())

@@ -74,9 +74,10 @@ enum Fate {
 }
 
 impl Owner {
-    pub fn new(entries_max: usize, check: bool, namespaces: usize, lookups: Lookups) -> Self {
+    /// The table knows what earlier runs have accepted and not delivered.
+    pub fn new(table: Table, check: bool, namespaces: usize, lookups: Lookups) -> Self {
         Owner {
-            table: Table::new(entries_max),
+            table,
             check,
             store_up: true,
             open: Vec::new(),
@@ -304,7 +305,7 @@ mod tests {
     }
 
     fn owner(check: bool) -> Owner {
-        Owner::new(1000, check, 0, Lookups::new(50))
+        Owner::new(Table::new(1000), check, 0, Lookups::new(50))
     }
 
     fn group(points: &[(&str, u32, bool)]) -> Group {

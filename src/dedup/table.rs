@@ -123,6 +123,17 @@ impl Table {
         Evicted::None
     }
 
+    /// An earlier run accepted a point at this timestamp and has not delivered it: the newest of them stays,
+    /// and the store knows nothing of it yet.
+    pub fn recovered(&mut self, hash: NameHash, timestamp: u32) {
+        let newest = self
+            .get(hash)
+            .map_or(timestamp, |entry| entry.timestamp.max(timestamp));
+        // Before the start nobody counts; what is pushed out here is looked up like any unknown metric.
+        let (Evicted::None | Evicted::Saved | Evicted::Unsaved) =
+            self.set(hash, newest, true, true);
+    }
+
     /// The last store was asked and holds no mark for this metric.
     pub fn checked(&mut self, hash: NameHash) {
         if let Some(slot) = self.find(hash) {

@@ -281,6 +281,28 @@ impl<W> Journal<W> {
         self.segments.take_delivered(record)
     }
 
+    /// Nothing waits to be written, and no write is under way.
+    pub fn is_idle(&self) -> bool {
+        self.pending.is_empty() && !self.writing
+    }
+
+    /// Bytes that wait to be written.
+    pub fn pending_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// Everything of this run is delivered and nothing waits: its segments may all go.
+    pub fn take_rest(&mut self) -> Vec<SegmentId> {
+        match self.is_idle() && self.ledger.points() == 0 {
+            true => self.segments.take_all(),
+            false => Vec::new(),
+        }
+    }
+
     /// Something waits to be written.
     pub fn is_due(&self) -> bool {
         !self.pending.is_empty() && !self.writing

@@ -8,7 +8,7 @@ use super::record::{u32_at, u64_at};
 /// A sector each: a torn write cannot reach the neighbour.
 pub const SLOT_BYTES: usize = 512;
 pub const FILE_BYTES: usize = 2 * SLOT_BYTES;
-const CURSOR_BYTES: usize = 40;
+pub const CURSOR_BYTES: usize = 40;
 const MAGIC: [u8; 4] = *b"fxcu";
 const VERSION: u16 = 1;
 const SUFFIX: &str = ".cursor";

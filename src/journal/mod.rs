@@ -29,16 +29,6 @@ pub mod show;
 mod tests;
 pub mod writer;
 
+pub use crate::config::Durability;
 pub use commit::{Journal, Outcome, Write};
 pub use segment::SegmentId;
-
-/// What a 204 promises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// Queued. Nothing is journalled until an orderly stop asks for it.
-    Memory,
-    /// Written to the segment: survives the process.
-    Journal,
-    /// And `fdatasync` returned: survives the machine.
-    Fsync,
-}

@@ -116,7 +116,7 @@ impl Stream {
 pub enum Ended {
     Delete(SegmentId),
     /// All that could be read is delivered; put it aside for people.
-    SetAside(SegmentId),
+    PutAside(SegmentId),
     /// Of another version, or under another's name: leave it where it is.
     Keep(SegmentId),
 }
@@ -220,7 +220,7 @@ impl Replay {
         if counts.strangers > 0 {
             self.unusual.insert(id.sequence, Ended::Keep(id));
         } else if counts.has_damage() {
-            self.unusual.insert(id.sequence, Ended::SetAside(id));
+            self.unusual.insert(id.sequence, Ended::PutAside(id));
         }
         self.progress.ended(id.sequence);
         self.read += 1;
@@ -257,6 +257,11 @@ impl Replay {
             segment: self.needed,
             record: self.progress.done(),
         })
+    }
+
+    /// Run and shard of the stream.
+    pub fn name(&self) -> (u64, u16) {
+        (self.stream.run, self.stream.shard)
     }
 
     /// Everything was handed out and is done.
@@ -418,7 +423,7 @@ mod tests {
         assert_eq!((segment, record), (4, 9));
         replay.owner_done(10);
         replay.owner_done(11);
-        assert_eq!(replay.take_ended(), Some(Ended::SetAside(id(1, 0, 4))));
+        assert_eq!(replay.take_ended(), Some(Ended::PutAside(id(1, 0, 4))));
         assert!(!replay.is_over());
         assert_eq!(replay.take_ended(), Some(Ended::Delete(id(1, 0, 5))));
         assert!(replay.is_over());

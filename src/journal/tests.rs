@@ -219,7 +219,7 @@ impl World {
                 }
                 while let Some(ended) = replay.take_ended() {
                     match ended {
-                        Ended::Delete(id) | Ended::SetAside(id) => {
+                        Ended::Delete(id) | Ended::PutAside(id) => {
                             self.disk.segments.remove(&id);
                         }
                         Ended::Keep(id) => panic!("{id:?} is ours"),

@@ -5,23 +5,6 @@ use super::record::RECORD_BYTES_MAX;
 use super::segment::{HEADER_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SegmentId};
 use std::collections::VecDeque;
 
-/// Beside the segments that hold nothing but what is needed: the oldest is partly delivered, the newest
-/// partly written, one is ahead, one is being deleted.
-const SEGMENTS_BESIDE: u64 = 4;
-/// Bytes of the journal for one of a frame, at the most: a name of one character, alone in its record,
-/// against its line.
-const JOURNAL_PER_FRAME_BYTES: u64 = 4;
-
-/// How large a shard's admission budget may be for its journal never to be full before it: its part of
-/// `bytes_max`, less what segments waste and what is kept for a redo. 0: the limits are too small.
-pub fn budget_bytes_max(shard_bytes_max: u64, segment_bytes: u64, redo_bytes: u64) -> u64 {
-    let usable = segment_bytes - HEADER_BYTES as u64 - record_bytes_max(segment_bytes) as u64;
-    (shard_bytes_max / segment_bytes)
-        .saturating_sub(SEGMENTS_BESIDE)
-        .saturating_mul(usable)
-        .saturating_sub(redo_bytes.saturating_mul(JOURNAL_PER_FRAME_BYTES))
-}
-
 /// The longest record of a segment of this size: what does not fit at its end is a quarter at most.
 pub fn record_bytes_max(segment_bytes: u64) -> usize {
     RECORD_BYTES_MAX.min(segment_bytes as usize / 4)
@@ -52,6 +35,8 @@ pub struct Segments {
     /// Not written any more, with the record after the last one each is needed for.
     done: VecDeque<(u64, u64)>,
     deleting: u64,
+    /// Segments' worth of files of earlier runs that count against this shard's part of the bound.
+    earlier: u64,
 }
 
 impl Segments {
@@ -70,7 +55,13 @@ impl Segments {
             current: None,
             done: VecDeque::new(),
             deleting: 0,
+            earlier: 0,
         }
+    }
+
+    /// This shard's share of what earlier runs have left on the disk.
+    pub fn set_earlier_bytes(&mut self, bytes: u64) {
+        self.earlier = bytes.div_ceil(self.segment_bytes);
     }
 
     pub fn id(&self, sequence: u64) -> SegmentId {
@@ -90,7 +81,7 @@ impl Segments {
     /// its directory, or a synced record would be in a file without a name. Then say
     /// [`Segments::created`] or [`Segments::not_created`].
     pub fn wanted(&mut self) -> Option<SegmentId> {
-        if self.creating || !self.spare.is_empty() || self.count() >= self.count_max {
+        if self.creating || !self.spare.is_empty() || !self.has_place() {
             return None;
         }
         self.creating = true;
@@ -114,7 +105,16 @@ impl Segments {
     /// Nothing is ahead and nothing will be before something changes: new points are refused, what was
     /// admitted already goes into the rest of the current segment.
     pub fn is_full(&self) -> bool {
-        self.spare.is_empty() && !self.creating && (self.refused || self.count() >= self.count_max)
+        self.spare.is_empty() && !self.creating && (self.refused || !self.has_place())
+    }
+
+    fn has_place(&self) -> bool {
+        self.count() + self.earlier < self.count_max
+    }
+
+    /// None is ahead: the next write that does not fit waits until there is one.
+    pub fn lacks_spare(&self) -> bool {
+        self.spare.is_empty()
     }
 
     /// How many bytes of the next write fit, once a record of `first` bytes does. None: there is no
@@ -164,6 +164,14 @@ impl Segments {
         self.done.pop_front();
         self.deleting += 1;
         Some(self.id(sequence))
+    }
+
+    /// The run is over and nothing in them is needed: all segments, to be deleted.
+    pub fn take_all(&mut self) -> Vec<SegmentId> {
+        let done = self.done.drain(..).map(|(sequence, _)| sequence);
+        let open = self.current.take().map(|open| open.sequence);
+        let all: Vec<u64> = done.chain(open).chain(self.spare.drain(..)).collect();
+        all.into_iter().map(|sequence| self.id(sequence)).collect()
     }
 
     pub fn deleted(&mut self) {
@@ -235,6 +243,9 @@ mod tests {
         assert_eq!(s.wanted(), None, "the file is still there");
         s.deleted();
         assert!(!s.is_full());
+        s.set_earlier_bytes(1);
+        assert!(s.is_full(), "what earlier runs left counts too");
+        s.set_earlier_bytes(0);
         assert!(s.wanted().is_some());
         s.not_created();
         assert!(s.is_full());
@@ -258,12 +269,16 @@ mod tests {
         assert_eq!(s.take_delivered(1), Some(s.id(0)));
     }
 
+    /// What the configuration counts on, before there is a journal.
     #[test]
-    fn what_one_budget_admits_fits_in_the_journal() {
-        let mib = 1 << 20;
-        let budget = budget_bytes_max(256 * mib, 16 * mib, 4 * mib);
-        assert!((160 * mib..180 * mib).contains(&budget), "{budget}");
-        assert_eq!(budget_bytes_max(64 * mib, 16 * mib, 0), 0);
-        assert_eq!(budget_bytes_max(u64::MAX, 16 * mib, u64::MAX), 0);
+    fn the_segments_beside_those_in_need_are_as_many_as_the_budget_leaves_out() {
+        let usable = SEGMENT - HEADER_BYTES as u64 - record_bytes_max(SEGMENT) as u64;
+        assert_eq!(
+            crate::config::budget_bytes_max(5 * SEGMENT, SEGMENT, 0),
+            usable
+        );
+        let large = SEGMENT_BYTES_MAX;
+        let usable = large - HEADER_BYTES as u64 - RECORD_BYTES_MAX as u64;
+        assert_eq!(crate::config::budget_bytes_max(5 * large, large, 0), usable);
     }
 }

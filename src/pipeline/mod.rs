@@ -5,18 +5,24 @@
 //! Here: from bytes to answers. [`sinks`]: from accepted points to carbon and the last store.
 //! [`observe`]: what it all came to.
 
+mod commits;
 mod observe;
+mod recovered;
 mod sinks;
+
+pub use commits::Left;
+pub use recovered::{RecordId, Recovered, Report};
 
 use crate::api::route;
 use crate::api::verdict::{self, Problem};
 use crate::api::{self, Api, Decision, Tally};
 use crate::budget::{Budgets, Refused};
-use crate::carbon::outbound::{Accepted, Outbound};
+use crate::carbon::outbound::{Accepted, Lane, Outbound};
 use crate::dedup::{Accept, Owner};
 use crate::http::decoder::Awaiting;
 use crate::http::response::{self, Date, ReplyTo};
 use crate::http::{Decoded, Decoder, Limits, Message, Refusal};
+use crate::journal::{Journal, Outcome};
 use crate::last::writer::Writer;
 use crate::point::{NameHash, Point};
 use crate::request::{ReadId, Reads};
@@ -120,6 +126,15 @@ pub struct Settings {
     pub tick_ms: u64,
 }
 
+/// What a pipeline is composed of, in the order a point passes through.
+pub struct Stages {
+    pub gathered: Gathered,
+    pub owner: Owner,
+    pub journal: Journal<Group>,
+    pub outbound: Outbound,
+    pub writer: Writer,
+}
+
 pub struct Pipeline {
     settings: Settings,
     api: Arc<Api>,
@@ -129,12 +144,17 @@ pub struct Pipeline {
     reads: Reads,
     owner: Owner,
     pub outbound: Outbound,
+    pub journal: Journal<Group>,
+    recovered: recovered::Books,
+    backlog: commits::Backlog,
     pub writer: Writer,
     pub counters: Counters,
     pub latency: Latency,
     pub effects: Effects,
     /// Kept for its memory: marks of one batch on their way to the table.
     settled: Vec<(NameHash, u32)>,
+    /// Likewise: groups whose wait for the journal is over.
+    answered: Vec<(Group, Outcome)>,
     /// A budget has refused since the last success: look at them before parsing.
     pressed: bool,
     /// Responses say `Connection: close`.
@@ -142,15 +162,14 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    pub fn new(
-        settings: Settings,
-        api: Arc<Api>,
-        budgets: Budgets,
-        gathered: Gathered,
-        owner: Owner,
-        outbound: Outbound,
-        writer: Writer,
-    ) -> Self {
+    pub fn new(settings: Settings, api: Arc<Api>, budgets: Budgets, stages: Stages) -> Self {
+        let Stages {
+            gathered,
+            owner,
+            journal,
+            outbound,
+            writer,
+        } = stages;
         Pipeline {
             settings,
             api,
@@ -160,11 +179,15 @@ impl Pipeline {
             reads: Reads::default(),
             owner,
             outbound,
+            journal,
+            recovered: recovered::Books::default(),
+            backlog: commits::Backlog::default(),
             writer,
             counters: Counters::default(),
             latency: Latency::default(),
             effects: Effects::default(),
             settled: Vec::new(),
+            answered: Vec::new(),
             pressed: false,
             draining: false,
         }
@@ -327,6 +350,7 @@ impl Pipeline {
     pub fn group(&mut self, group: Group, now: Now) {
         let mut accept = Into {
             outbound: &mut self.outbound,
+            journal: &mut self.journal,
             now_ms: now.ms(),
         };
         if let Some(group) = self.owner.decide(group, &mut accept, now.ms()) {
@@ -335,12 +359,19 @@ impl Pipeline {
         self.release_duplicates();
     }
 
-    /// Every point of the group is decided. (With a journal: and it is durable.)
+    /// Every point of the group is decided. Its answer waits for the journal: for its own points, and for
+    /// the originals of its duplicates.
     fn finish(&mut self, group: Group, now: Now) {
+        if let Some(group) = self.journal.wait(group) {
+            self.answer_group(group, false, now);
+        }
+    }
+
+    fn answer_group(&mut self, group: Group, failed: bool, now: Now) {
         let reply = Reply {
             group,
             owner: self.settings.shard,
-            failed: false,
+            failed,
         };
         if reply.group.from == self.settings.shard {
             self.reply(reply, now);
@@ -427,15 +458,19 @@ impl Pipeline {
     }
 }
 
-/// Accepted points go into the outbound.
+/// Accepted points go into the journal and into the outbound, encoded once.
 pub struct Into<'a> {
     outbound: &'a mut Outbound,
+    journal: &'a mut Journal<Group>,
     now_ms: u64,
 }
 
 impl Accept for Into<'_> {
     fn accept(&mut self, hash: NameHash, point: Point<'_>, accepted: Accepted) {
-        self.outbound.push(hash, point, accepted, self.now_ms);
+        let fill = accepted == Accepted::Unmarked;
+        let tuple = self.journal.push(Point { fill, ..point });
+        self.outbound
+            .push(Lane::Live, (hash, point), tuple, accepted, self.now_ms);
     }
 }
 

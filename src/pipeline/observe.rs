@@ -35,6 +35,9 @@ impl Pipeline {
         counters.carbon.frames_sent = self.outbound.frames_sent;
         counters.carbon.frames_repeated = self.outbound.frames_repeated;
         counters.carbon.bytes_sent = self.outbound.bytes_sent;
+        counters.journal.commits = self.journal.counts.commits;
+        counters.journal.commits_failed = self.journal.counts.commits_failed;
+        counters.journal.bytes_written = self.journal.counts.bytes_written;
         counters.table.evicted = self.owner.evicted;
         counters.table.evicted_unsaved = self.owner.evicted_unsaved;
         counters
@@ -44,6 +47,8 @@ impl Pipeline {
         let table = self.owner.table();
         Gauges {
             points_queued: self.outbound.points_queued(),
+            journal_bytes: self.journal.segments.held_bytes(),
+            journal_full: self.journal.segments.is_full().into(),
             in_flight_bytes: self.budgets.reserved(self.settings.shard) as u64,
             in_flight_bytes_max: self.budgets.limit() as u64,
             marks_pending: self.writer.waiting() as u64,

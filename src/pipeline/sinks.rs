@@ -2,7 +2,7 @@
 
 use super::{Into, Now, Pipeline};
 use crate::budget::Budgets;
-use crate::carbon::outbound::{Delivery, Frame, Outbound};
+use crate::carbon::outbound::{Delivery, Frame, Lane, Outbound};
 use crate::dedup::Owner;
 use crate::last::Mark;
 use crate::router::Group;
@@ -22,6 +22,8 @@ impl Pipeline {
             latency,
             budgets,
             settings,
+            journal,
+            recovered,
             ..
         } = self;
         step(outbound, &mut |frame, delivery| {
@@ -31,11 +33,17 @@ impl Pipeline {
             if delivery == Delivery::Unconfirmed {
                 counters.points.unconfirmed += u64::from(frame.points);
             }
-            budgets.release(settings.shard, frame.cost);
+            match frame.lane {
+                Lane::Live => budgets.release(settings.shard, frame.cost),
+                Lane::Recovered => recovered.delivered(frame.cost),
+            }
             for (hash, name, mark, unchecked) in frame.marks() {
                 writer.push(name, hash, mark, unchecked);
             }
         });
+        let gone = outbound.take_gone();
+        journal.released(gone.live);
+        recovered.gone(gone.recovered);
     }
 
     /// The sink has everything written so far.
@@ -79,6 +87,7 @@ impl Pipeline {
         let mut finished = Vec::new();
         let mut accept = Into {
             outbound: &mut self.outbound,
+            journal: &mut self.journal,
             now_ms: now.ms(),
         };
         step(&mut self.owner, &mut accept, &mut |group| {

@@ -1,15 +1,15 @@
 //! The admin listener, on the populate core: `/metrics`, `/healthz`, `/readyz`. It asks every shard for
 //! its counters and sums them; a shard that does not answer is shown as not up, not waited for.
 
+use super::SWEEP;
 use super::control::{Control, Phase};
-use super::mesh::{Ends, Mesh, Parcel};
-use super::{SWEEP, sweep};
+use super::journal::replay::Replays;
+use super::mesh::{Mesh, Parcel};
 use crate::budget::Budgets;
 use crate::http::{Decoded, Decoder, Limits};
 use crate::telemetry::prometheus;
 use crate::telemetry::{Process, Snapshot};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
-use glommio::channels::shared_channel::ConnectedReceiver;
 use glommio::net::{TcpListener, TcpStream};
 use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
@@ -28,11 +28,12 @@ const LIMITS: Limits = Limits {
     body_bytes_max: 0,
 };
 
-struct Admin {
+pub struct Admin {
     control: Arc<Control>,
     budgets: Budgets,
     process: Process,
-    mesh: Mesh,
+    mesh: Rc<Mesh>,
+    replays: Rc<Replays>,
     shards: usize,
     /// The newest snapshot of each shard, and whether it came since it was last asked for.
     snapshots: RefCell<Vec<Snapshot>>,
@@ -40,52 +41,35 @@ struct Admin {
     connections: Cell<usize>,
 }
 
-pub async fn serve(
-    control: Arc<Control>,
-    budgets: Budgets,
-    process: Process,
-    listener: std::net::TcpListener,
-    ends: Ends,
-) {
-    let (mesh, receivers) = sweep::connect(ends).await;
-    let admin = Rc::new(Admin {
-        shards: receivers.len(),
-        snapshots: RefCell::new(vec![Snapshot::default(); receivers.len()]),
-        fresh: RefCell::new(vec![false; receivers.len()]),
-        control,
-        budgets,
-        process,
-        mesh,
-        connections: Cell::new(0),
-    });
-    for receiver in receivers {
-        glommio::spawn_local(receive(admin.clone(), receiver)).detach();
-    }
-    glommio::spawn_local(accept(admin.clone(), listener)).detach();
-    admin.control.meet();
-    let mut met = Phase::Serving;
-    while admin.control.phase() < Phase::Stopped {
-        glommio::timer::sleep(SWEEP).await;
-        admin.mesh.flush();
-        let phase = admin.control.phase();
-        if phase > met {
-            met = phase;
-            admin.control.meet();
+impl Admin {
+    pub fn new(
+        control: Arc<Control>,
+        budgets: Budgets,
+        process: Process,
+        mesh: Rc<Mesh>,
+        replays: Rc<Replays>,
+        shards: usize,
+    ) -> Admin {
+        Admin {
+            control,
+            budgets,
+            process,
+            mesh,
+            replays,
+            shards,
+            snapshots: RefCell::new(vec![Snapshot::default(); shards]),
+            fresh: RefCell::new(vec![false; shards]),
+            connections: Cell::new(0),
         }
     }
-    admin.mesh.close();
-}
 
-async fn receive(admin: Rc<Admin>, receiver: ConnectedReceiver<Parcel>) {
-    while let Some(parcel) = receiver.recv().await {
-        if let Parcel::Observed { from, snapshot } = parcel {
-            admin.snapshots.borrow_mut()[from] = *snapshot;
-            admin.fresh.borrow_mut()[from] = true;
-        }
+    pub fn observed(&self, shard: usize, snapshot: Snapshot) {
+        self.snapshots.borrow_mut()[shard] = snapshot;
+        self.fresh.borrow_mut()[shard] = true;
     }
 }
 
-async fn accept(admin: Rc<Admin>, listener: std::net::TcpListener) {
+pub async fn accept(admin: Rc<Admin>, listener: std::net::TcpListener) {
     // SAFETY: the listener gives its descriptor up.
     let listener = unsafe { TcpListener::from_raw_fd(listener.into_raw_fd()) };
     loop {
@@ -147,14 +131,19 @@ async fn answer(admin: &Admin, path: &str) -> (u16, String) {
     match path {
         "/metrics" => {
             let snapshots = observe(admin).await;
-            (200, prometheus::render(&admin.process, &snapshots))
+            let core = admin.replays.snapshot();
+            (200, prometheus::render(&admin.process, &snapshots, &core))
         }
         "/healthz" => (200, "ok\n".to_owned()),
         "/readyz" => match admin.control.phase() {
-            Phase::Serving if admin.budgets.exhausted() => (
-                503,
-                "every shard's budget is full: carbon does not keep up\n".to_owned(),
-            ),
+            Phase::Serving if admin.budgets.exhausted() => {
+                let closed = (0..admin.shards).any(|shard| admin.budgets.is_closed(shard));
+                let why = match closed {
+                    true => "the journal is full: its bound is met, or the disk",
+                    false => "every shard's budget is full: carbon does not keep up",
+                };
+                (503, format!("{why}\n"))
+            }
             Phase::Serving => (200, "ready\n".to_owned()),
             Phase::Starting => (503, "starting\n".to_owned()),
             _ => (503, "draining\n".to_owned()),

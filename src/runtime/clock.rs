@@ -40,6 +40,12 @@ impl Clock {
     }
 }
 
+/// Milliseconds since 1970; 0 before.
+pub fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |d| d.as_millis() as u64)
+}
+
 /// Saturates in 2106 and before 1970 rather than failing.
 pub fn unix_seconds() -> u32 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);

@@ -1,7 +1,8 @@
 //! What the main thread tells the executors, and they it: start, drain, stop. Read on the sweep, never
 //! on the data path.
 
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use crate::pipeline::Left;
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -12,6 +13,8 @@ pub enum Phase {
     Draining,
     /// Every shard has answered everything: what is accepted leaves for carbon and the last store.
     Flushing,
+    /// Nothing leaves any more: what carbon has not taken is in the journal, or goes there now.
+    Keeping,
     Stopped,
 }
 
@@ -20,8 +23,11 @@ pub struct Control {
     phase: AtomicU8,
     /// Executors that are up, then those that have nothing unanswered, then those that are done.
     met: AtomicUsize,
-    /// Points that could not be delivered before the drain deadline.
-    left: AtomicUsize,
+    /// Points that were not delivered before the drain deadline.
+    journalled: AtomicU64,
+    lost: AtomicU64,
+    /// Bytes of journal segments of earlier runs, for each shard to count against its part of the bound.
+    earlier_bytes_per_shard: AtomicU64,
 }
 
 impl Default for Control {
@@ -29,7 +35,9 @@ impl Default for Control {
         Control {
             phase: AtomicU8::new(Phase::Starting as u8),
             met: AtomicUsize::new(0),
-            left: AtomicUsize::new(0),
+            journalled: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            earlier_bytes_per_shard: AtomicU64::new(0),
         }
     }
 }
@@ -41,6 +49,7 @@ impl Control {
             1 => Phase::Serving,
             2 => Phase::Draining,
             3 => Phase::Flushing,
+            4 => Phase::Keeping,
             _ => Phase::Stopped,
         }
     }
@@ -57,12 +66,25 @@ impl Control {
     }
 
     /// An executor ends with this many points undelivered.
-    pub fn leave(&self, points: u64) {
-        self.left.fetch_add(points as usize, Ordering::AcqRel);
+    pub fn leave(&self, left: Left) {
+        self.journalled.fetch_add(left.journalled, Ordering::AcqRel);
+        self.lost.fetch_add(left.lost, Ordering::AcqRel);
     }
 
-    pub fn left(&self) -> usize {
-        self.left.load(Ordering::Acquire)
+    pub fn left(&self) -> Left {
+        Left {
+            journalled: self.journalled.load(Ordering::Acquire),
+            lost: self.lost.load(Ordering::Acquire),
+        }
+    }
+
+    pub fn set_earlier_bytes(&self, bytes: u64, shards: usize) {
+        let share = bytes.div_ceil(shards as u64);
+        self.earlier_bytes_per_shard.store(share, Ordering::Release);
+    }
+
+    pub fn earlier_bytes_per_shard(&self) -> u64 {
+        self.earlier_bytes_per_shard.load(Ordering::Acquire)
     }
 
     pub fn met(&self) -> usize {

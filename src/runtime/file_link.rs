@@ -14,7 +14,7 @@ const RETRY: Duration = Duration::from_millis(500);
 pub async fn run(shard: Rc<Shard>, mut file: PointsFile) {
     shard.turn(|pipeline, _| pipeline.outbound.connected());
     shard.carbon.up();
-    while shard.control.phase() < Phase::Stopped {
+    while shard.control.phase() < Phase::Keeping {
         let lines = gather(&shard);
         if lines.is_empty() {
             shard.link.wait().await;

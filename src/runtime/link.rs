@@ -27,7 +27,7 @@ struct Line {
 
 pub async fn run(shard: Rc<Shard>, target: Target) {
     let mut backoff = Backoff::new(shard.index as u64 + 0x9e37_79b9);
-    while shard.control.phase() < Phase::Stopped {
+    while shard.control.phase() < Phase::Keeping {
         match dial::dial(&target).await {
             Ok(dialled) => {
                 shard.carbon.up();
@@ -60,6 +60,9 @@ async fn converse(shard: &Rc<Shard>, dialled: Dialled) -> String {
     let reason = loop {
         if line.lost.get() {
             break "the connection was lost".to_owned();
+        }
+        if shard.control.phase() >= Phase::Keeping {
+            break "stopped".to_owned();
         }
         let frame = shard.turn(|pipeline, now| pipeline.outbound.next_due(now.ms()));
         let Some(frame) = frame else {

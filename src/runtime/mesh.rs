@@ -5,6 +5,7 @@
 //! two waiters; connecting can sleep for ever unless a timer runs. So: one task per receiver that only
 //! receives, `try_send` only, and a sweep timer on every executor before anything is connected.
 
+use crate::pipeline::{Recovered, Report};
 use crate::router::{Group, Reply};
 use crate::telemetry::Snapshot;
 use glommio::channels::shared_channel::{
@@ -22,6 +23,15 @@ const CHANNEL_SLOTS: usize = 1024;
 pub enum Parcel {
     Group(Group),
     Reply(Reply),
+    /// Points of earlier runs, for their owner.
+    Recovered(Recovered),
+    /// What became of them.
+    Report {
+        from: usize,
+        report: Report,
+        /// The shard stops and will say no more.
+        last: bool,
+    },
     /// Means nothing; that it comes is enough (see [`super::nudge`]).
     Nudge,
     /// Asks a shard for its counters.

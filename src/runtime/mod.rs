@@ -7,10 +7,13 @@ mod clock;
 mod connection;
 mod connections;
 mod control;
+mod core;
 mod dial;
+mod doorbell;
 mod executor;
 mod file_link;
 mod health;
+mod journal;
 mod link;
 mod listener;
 mod mesh;
@@ -22,6 +25,7 @@ mod store;
 mod sweep;
 
 use crate::config::Config;
+use crate::pipeline::Left;
 use crate::preflight::Ready;
 use crate::telemetry::log::Logger;
 use control::{Control, Phase};
@@ -43,6 +47,10 @@ pub enum Error {
     Listen { address: String, cause: io::Error },
     #[error("cannot open {path}: {cause}")]
     PointsFile { path: String, cause: io::Error },
+    #[error(
+        "the journal in {path} cannot be used ({cause}); make it readable and writable for this user"
+    )]
+    Journal { path: String, cause: io::Error },
     #[error(transparent)]
     LastStore(#[from] crate::last::embedded::OpenError),
     #[error(
@@ -75,9 +83,20 @@ pub fn run(config: &Config, ready: &Ready, started: impl FnOnce()) -> Result<(),
     drain(&control, members, config, &signals, log);
     join(executors);
     match control.left() {
-        0 => log.info(format_args!("drained: everything accepted was delivered")),
-        left => log.error(format_args!(
-            "{left} points could not be delivered before http.drain_deadline_ms"
+        Left {
+            journalled: 0,
+            lost: 0,
+        } => {
+            log.info(format_args!("drained: everything accepted was delivered"));
+        }
+        Left {
+            journalled,
+            lost: 0,
+        } => log.info(format_args!(
+            "drained: {journalled} points wait in the journal for the next start"
+        )),
+        Left { lost, .. } => log.error(format_args!(
+            "{lost} points were neither delivered nor kept before http.drain_deadline_ms"
         )),
     }
     if let Some(store) = store
@@ -100,14 +119,18 @@ fn meet(control: &Control, members: usize, at_most: Duration, stop: impl Fn() ->
     true
 }
 
-/// Answers what is in flight, then hands what is accepted to carbon and its marks to the last store,
-/// within the drain deadline. A second signal ends the waiting.
+/// Answers what is in flight, hands what is accepted to carbon and its marks to the last store, and what
+/// carbon has not taken to the journal, within the drain deadline. A second signal ends the waiting.
 fn drain(control: &Control, members: usize, config: &Config, signals: &Signals, log: Logger) {
     let began = Instant::now();
     let deadline = Duration::from_millis(u64::from(config.http.drain_deadline_ms));
     let again = || signals.wait(Duration::ZERO) == Some(Signal::Stop);
     log.info(format_args!("draining: answering what is in flight"));
-    for (phase, share) in [(Phase::Draining, 2), (Phase::Flushing, 1)] {
+    for (phase, share) in [
+        (Phase::Draining, 2),
+        (Phase::Flushing, 2),
+        (Phase::Keeping, 1),
+    ] {
         control.enter(phase);
         let left = deadline.saturating_sub(began.elapsed());
         meet(control, members, left / share, again);

@@ -4,7 +4,8 @@
 //! for it comes at the wrong moment (docs/decisions/0002); then only something else wakes it, the sweep
 //! at the latest. Another parcel is something else. Seen once in about a hundred hops.
 
-use super::shard::{Doorbell, Shard};
+use super::doorbell::Doorbell;
+use super::shard::Shard;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;

@@ -1,10 +1,13 @@
 //! What a start is made of: everything that can fail is done before an executor runs.
 
-use super::admin;
 use super::connection::Deadlines;
 use super::connections::Connections;
 use super::control::Control;
+use super::core::{self, CorePlan};
 use super::dial::Target;
+use super::journal::disk::{self, Disk};
+use super::journal::files::Folder;
+use super::journal::survey::{self, Found};
 use super::mesh::{self, Ends};
 use super::shard::Shard;
 use super::store::Redis;
@@ -14,14 +17,15 @@ use crate::api::{Api, PointLimits, auth::Keys};
 use crate::budget::Budgets;
 use crate::carbon::outbound::{self, Outbound};
 use crate::config::{Config, LastStore, Protocol, RedisAt};
-use crate::dedup::{Owner, lookup::Lookups};
+use crate::dedup::{Owner, lookup::Lookups, table::Table};
 use crate::http::Limits;
+use crate::journal::{Journal, commit};
 use crate::last::embedded;
 use crate::last::writer::Writer;
 use crate::outputs::points_file::PointsFile;
-use crate::pipeline::{Pipeline, Settings};
+use crate::pipeline::{Pipeline, Settings, Stages};
 use crate::preflight::{Placement, Ready};
-use crate::router::{Gathered, NameHasher};
+use crate::router::{Gathered, Group, NameHasher};
 use crate::telemetry::Process;
 use crate::telemetry::log::Logger;
 use glommio::ExecutorJoinHandle;
@@ -46,6 +50,7 @@ pub struct Recipe {
     hasher: NameHasher,
     /// For each shard: its listeners, and its points file where there is no carbon.
     shards: Vec<Own>,
+    found: Found,
     admin: std::net::TcpListener,
     logger: Logger,
     ends: Vec<Ends>,
@@ -67,6 +72,8 @@ impl Recipe {
             LastStore::Embedded => Some(Arc::new(open_embedded(config, logger)?)),
             LastStore::Redis { .. } => None,
         };
+        let hasher = NameHasher::new(key);
+        let found = find(config, hasher, shards, logger)?;
         let listen_error = |address: String| move |cause| Error::Listen { address, cause };
         let admin = std::net::TcpListener::bind(config.admin.listen)
             .map_err(listen_error(config.admin.listen.to_string()))?;
@@ -80,8 +87,9 @@ impl Recipe {
                 ),
                 limits: PointLimits::from(&config.points),
             }),
-            budgets: Budgets::new(shards, config.points.in_flight_bytes_max),
-            hasher: NameHasher::new(key),
+            budgets: Budgets::new(shards, config.budget_bytes(shards)),
+            hasher,
+            found,
             shards: (0..shards)
                 .map(|shard| Own::prepare(config, shard))
                 .collect::<Result<_, _>>()?,
@@ -102,6 +110,7 @@ impl Recipe {
         let mut executors = Vec::new();
         let populate_ends = self.ends.pop().expect("one for each member");
         let shards = self.shards.len();
+        let mut tables = std::mem::take(&mut self.found.tables).into_iter();
         let own: Vec<_> = self.shards.drain(..).zip(self.ends.drain(..)).collect();
         for (index, (own, ends)) in own.into_iter().enumerate() {
             let plan = ShardPlan {
@@ -113,11 +122,14 @@ impl Recipe {
                 budgets: self.budgets.clone(),
                 hasher: self.hasher,
                 embedded: self.embedded.clone(),
+                folder: self.found.folder.clone(),
+                run: self.found.run,
                 logger: self.logger,
             };
+            let table = tables.next().expect("one for each shard");
             let name = format!("{SHARD}-{index}");
             let cpu = self.placement.shards[index];
-            let body = move || serve(plan, own, ends);
+            let body = move || serve(plan, table, own, ends);
             executors.push(
                 executor::spawn(&name, cpu, body)
                     .map_err(|cause| Error::Executor { name, cause })?,
@@ -128,8 +140,16 @@ impl Recipe {
             started_at_seconds: clock::unix_seconds().into(),
             namespaces: self.api.keys.namespaces().to_vec(),
         };
-        let (control, budgets, listener) = (self.control, self.budgets, self.admin);
-        let body = move || admin::serve(control, budgets, process, listener, populate_ends);
+        let plan = CorePlan {
+            control: self.control,
+            budgets: self.budgets,
+            hasher: self.hasher,
+            process,
+            logger: self.logger,
+            found: self.found,
+            listener: self.admin,
+        };
+        let body = move || core::serve(plan, populate_ends);
         let cpu = self.placement.populate;
         executors.push(
             executor::spawn(POPULATE, cpu, body).map_err(|cause| Error::Executor {
@@ -139,6 +159,29 @@ impl Recipe {
         );
         Ok(executors)
     }
+}
+
+/// The bounds of the table are of all shards together.
+fn entries_max(config: &Config, shards: usize) -> usize {
+    config.last.entries_max.div_ceil(shards)
+}
+
+fn find(
+    config: &Config,
+    hasher: NameHasher,
+    shards: usize,
+    logger: Logger,
+) -> Result<Found, Error> {
+    let path = config.data_dir.join("journal");
+    let failed = |cause| Error::Journal {
+        path: path.display().to_string(),
+        cause,
+    };
+    let folder = Folder::open(&config.data_dir).map_err(failed)?;
+    let tables = (0..shards)
+        .map(|_| Table::new(entries_max(config, shards)))
+        .collect();
+    survey::find(folder, clock::unix_ms(), hasher, tables, logger).map_err(failed)
 }
 
 fn open_embedded(config: &Config, logger: Logger) -> Result<embedded::Store, Error> {
@@ -193,11 +236,13 @@ struct ShardPlan {
     budgets: Budgets,
     hasher: NameHasher,
     embedded: Option<Arc<embedded::Store>>,
+    folder: Folder,
+    run: u64,
     logger: Logger,
 }
 
 impl ShardPlan {
-    fn pipeline(&self) -> Pipeline {
+    fn pipeline(&self, table: Table) -> Pipeline {
         let Config {
             http,
             points: _,
@@ -205,8 +250,6 @@ impl ShardPlan {
             carbon,
             ..
         } = &self.config;
-        // The bounds are of all shards together.
-        let entries_max = last.entries_max.div_ceil(self.shards);
         let protocol = match carbon.endpoint {
             Some(_) => carbon.protocol,
             None => Protocol::Line,
@@ -221,23 +264,36 @@ impl ShardPlan {
             },
             self.api.clone(),
             self.budgets.clone(),
-            Gathered::new(self.hasher, self.index, self.shards),
-            Owner::new(
-                entries_max,
-                last.check,
-                self.api.keys.namespaces().len(),
-                Lookups::new(u64::from(last.lookup_deadline_ms)),
-            ),
-            Outbound::new(outbound::Limits {
-                protocol,
-                points_per_frame: carbon.points_per_frame,
-                frame_bytes_max: carbon.frame_bytes_max,
-                flush_interval_ms: u64::from(carbon.flush_interval_ms),
-                redo_window_ms: u64::from(carbon.redo_window_ms),
-                redo_bytes: carbon.redo_bytes,
-            }),
-            Writer::new(entries_max),
+            Stages {
+                gathered: Gathered::new(self.hasher, self.index, self.shards),
+                owner: Owner::new(
+                    table,
+                    last.check,
+                    self.api.keys.namespaces().len(),
+                    Lookups::new(u64::from(last.lookup_deadline_ms)),
+                ),
+                journal: self.journal(),
+                outbound: Outbound::new(outbound::Limits {
+                    protocol,
+                    points_per_frame: carbon.points_per_frame,
+                    frame_bytes_max: carbon.frame_bytes_max,
+                    flush_interval_ms: u64::from(carbon.flush_interval_ms),
+                    redo_window_ms: u64::from(carbon.redo_window_ms),
+                    redo_bytes: carbon.redo_bytes,
+                }),
+                writer: Writer::new(entries_max(&self.config, self.shards)),
+            },
         )
+    }
+
+    fn journal(&self) -> Journal<Group> {
+        let journal = &self.config.journal;
+        let limits = commit::Limits {
+            segment_bytes: journal.segment_bytes,
+            shard_bytes_max: journal.bytes_max / self.shards as u64,
+        };
+        // There are at most 128 shards.
+        Journal::new(journal.durability, self.run, self.index as u16, limits)
     }
 
     fn redis(&self) -> Option<Redis> {
@@ -263,19 +319,26 @@ impl ShardPlan {
 }
 
 /// One shard's executor, from its first breath to its last.
-async fn serve(plan: ShardPlan, own: Own, ends: Ends) {
+async fn serve(plan: ShardPlan, table: Table, own: Own, ends: Ends) {
     let (mesh, receivers) = sweep::connect(ends).await;
-    let http = &plan.config.http;
+    let (http, journal) = (&plan.config.http, plan.config.journal);
     let connections_max = (http.connections_max as usize).div_ceil(plan.shards);
     let shard = Shard::new(
         plan.index,
-        plan.pipeline(),
+        plan.pipeline(table),
         mesh,
         plan.control.clone(),
         Connections::new(connections_max, http.buffered_bytes_max),
+        Disk::new(
+            plan.folder.clone(),
+            journal.segment_bytes,
+            journal.durability,
+        ),
         plan.logger,
     );
     glommio::spawn_local(nudge::run(shard.clone())).detach();
+    glommio::spawn_local(disk::write(shard.clone())).detach();
+    glommio::spawn_local(disk::keep(shard.clone())).detach();
     for receiver in receivers {
         let task = sweep::receive(shard.clone(), receiver);
         glommio::spawn_local(task).detach();

@@ -3,7 +3,9 @@
 use super::clock::Clock;
 use super::connections::Connections;
 use super::control::Control;
+use super::doorbell::Doorbell;
 use super::health::Health;
+use super::journal::disk::Disk;
 use super::mesh::{Mesh, Parcel};
 use super::nudge::Owed;
 use crate::pipeline::{Now, Pipeline};
@@ -12,7 +14,6 @@ use crate::telemetry::log::Logger;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
 
 /// Bytes one read takes at the most. One buffer serves all connections of the shard: what is not a
 /// whole message yet is copied to its connection, so an idle connection holds none.
@@ -30,6 +31,7 @@ pub struct Shard {
     /// The tasks that drive carbon and the last store.
     pub link: Doorbell,
     pub store: Doorbell,
+    pub disk: Disk,
     pub carbon: Health,
     pub last: Health,
     pub heartbeat_due: Cell<bool>,
@@ -44,6 +46,7 @@ impl Shard {
         mesh: Mesh,
         control: Arc<Control>,
         connections: Connections,
+        disk: Disk,
         logger: Logger,
     ) -> Rc<Shard> {
         Rc::new(Shard {
@@ -57,6 +60,7 @@ impl Shard {
             control,
             link: Doorbell::default(),
             store: Doorbell::default(),
+            disk,
             carbon: Health::new("carbon"),
             last: Health::new("the last store"),
             heartbeat_due: Cell::new(false),
@@ -96,6 +100,9 @@ impl Shard {
         if pipeline.wants_store() {
             self.store.ring();
         }
+        if pipeline.journal.is_due() {
+            self.disk.written.ring();
+        }
     }
 
     pub fn snapshot(&self) -> Snapshot {
@@ -104,6 +111,7 @@ impl Shard {
             counters, gauges, ..
         } = &mut snapshot;
         counters.carbon.connects = self.carbon.connects.get();
+        counters.journal.stalls = self.disk.stalls.get();
         counters.http.connections_accepted = self.connections.accepted.get();
         counters.http.connections_refused = self.accept_errors.get();
         gauges.carbon_connected = u64::from(self.carbon.is_up());
@@ -111,32 +119,5 @@ impl Shard {
         gauges.buffered_bytes = self.connections.buffered_bytes() as u64;
         gauges.connections_open = self.connections.count() as u64;
         snapshot
-    }
-}
-
-/// Wakes the one task that waits at it. Rung while nobody waits, it is remembered.
-#[derive(Default)]
-pub struct Doorbell {
-    rung: Cell<bool>,
-    waiter: RefCell<Option<Waker>>,
-}
-
-impl Doorbell {
-    pub fn ring(&self) {
-        self.rung.set(true);
-        if let Some(waker) = self.waiter.borrow_mut().take() {
-            waker.wake();
-        }
-    }
-
-    pub async fn wait(&self) {
-        futures_lite::future::poll_fn(|context| {
-            if self.rung.take() {
-                return Poll::Ready(());
-            }
-            *self.waiter.borrow_mut() = Some(context.waker().clone());
-            Poll::Pending
-        })
-        .await
     }
 }

@@ -5,6 +5,7 @@ use super::SWEEP;
 use super::control::Phase;
 use super::mesh::{Ends, Mesh, Parcel};
 use super::shard::Shard;
+use crate::config::Durability;
 use glommio::Task;
 use glommio::channels::shared_channel::ConnectedReceiver;
 use std::cell::Cell;
@@ -55,7 +56,10 @@ pub async fn receive(shard: Rc<Shard>, receiver: ConnectedReceiver<Parcel>) {
                 let from = shard.index;
                 shard.mesh.send(to, Parcel::Observed { from, snapshot });
             }
-            Parcel::Nudge | Parcel::Observed { .. } => {}
+            Parcel::Recovered(points) => {
+                shard.turn(|pipeline, now| pipeline.recover(&points, now));
+            }
+            Parcel::Nudge | Parcel::Observed { .. } | Parcel::Report { .. } => {}
         }
     }
 }
@@ -77,12 +81,14 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
                 shard.store.ring();
             }
         });
+        report(shard, false);
+        shard.disk.keeper.ring();
         let phase = shard.control.phase();
         if sweeps.is_multiple_of(CONNECTIONS_EVERY) || phase == Phase::Draining {
             let hurry = phase >= Phase::Draining || shard.connections.full();
             let now = shard.clock.now();
             shard.connections.sweep(now.ms(), hurry);
-            for health in [&shard.carbon, &shard.last] {
+            for health in [&shard.carbon, &shard.last, &shard.disk.health] {
                 health.report(shard.logger, shard.index, now.unix_seconds);
             }
         }
@@ -99,16 +105,41 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
                 shard.link.ring();
                 shard.store.ring();
                 let pipeline = shard.pipeline.borrow();
-                pipeline.outbound.points_queued() == 0 && pipeline.writer.waiting() == 0
+                let journalled = pipeline.journal.durability() != Durability::Memory;
+                let delivered = pipeline.outbound.points_queued() == 0;
+                let sent = match shard.carbon.is_up() {
+                    // Its farewell is waited for: then nothing need be kept for a redo.
+                    true => delivered && pipeline.outbound.is_empty(),
+                    // What is journalled need not wait for a carbon that is not there.
+                    false => delivered || journalled,
+                };
+                sent && pipeline.writer.waiting() == 0
             }
+            Phase::Keeping => shard.disk.is_kept(),
             Phase::Stopped => break,
         };
         if done && met < phase {
             met = phase;
+            if phase == Phase::Keeping {
+                report(shard, true);
+            }
             shard.control.meet();
         }
     }
     shard.mesh.close();
-    let left = shard.pipeline.borrow().outbound.points_queued();
+    let left = shard.pipeline.borrow().left();
     shard.control.leave(left);
+}
+
+/// Tells the populate core what became of points of earlier runs.
+fn report(shard: &Shard, last: bool) {
+    let report = shard.turn(|pipeline, _| pipeline.take_report());
+    if report.is_some() || last {
+        let parcel = Parcel::Report {
+            from: shard.index,
+            report: report.unwrap_or_default(),
+            last,
+        };
+        shard.mesh.send(shard.mesh.members() - 1, parcel);
+    }
 }

@@ -213,6 +213,22 @@ numbers! {
 }
 
 numbers! {
+    Journal {
+        commits: u64,
+        commits_failed: u64,
+        bytes_written: u64,
+        /// Writes on the shard itself that took too long: the next ones are made off it.
+        stalls: u64,
+        /// Of earlier runs: what could not be read, and what was not believed.
+        damaged: u64,
+        torn: u64,
+        segments_kept: u64,
+        cursors_ignored: u64,
+        repeats: u64,
+    }
+}
+
+numbers! {
     Table {
         evicted: u64,
         /// Of those: their mark was not stored yet, so a repeat of their last point may be accepted.
@@ -237,6 +253,7 @@ numbers! {
         http: Http,
         last: Last,
         carbon: Carbon,
+        journal: Journal,
         table: Table,
         mesh: Mesh,
     }
@@ -256,6 +273,10 @@ numbers! {
     /// Set when a snapshot is taken. What is 0 or 1 on a shard counts shards in a sum.
     Gauges {
         points_queued: u64,
+        /// Of earlier runs, still to be taken up.
+        journal_points: u64,
+        journal_bytes: u64,
+        journal_full: u64,
         in_flight_bytes: u64,
         in_flight_bytes_max: u64,
         connections_open: u64,

@@ -28,10 +28,18 @@ pub enum Stage {
     Owner,
     /// A frame's first point accepted → the frame counted as delivered.
     Delivery,
+    /// A journal write begun → written, and synced where that is asked for.
+    Commit,
 }
 
 impl Stage {
-    pub const ALL: [Stage; 4] = [Stage::Request, Stage::Lookup, Stage::Owner, Stage::Delivery];
+    pub const ALL: [Stage; 5] = [
+        Stage::Request,
+        Stage::Lookup,
+        Stage::Owner,
+        Stage::Delivery,
+        Stage::Commit,
+    ];
 }
 
 #[derive(Clone, Debug)]

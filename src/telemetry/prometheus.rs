@@ -8,9 +8,10 @@ use super::{Merge, Process, Snapshot};
 
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Everything in the catalog; `shards` in the order of their numbers.
-pub fn render(process: &Process, shards: &[Snapshot]) -> String {
-    let mut sum = Snapshot::default();
+/// Everything in the catalog; `shards` in the order of their numbers, and the populate core, which has no
+/// number and counts in the sums.
+pub fn render(process: &Process, shards: &[Snapshot], core: &Snapshot) -> String {
+    let mut sum = core.clone();
     for shard in shards {
         sum.merge(shard);
     }
@@ -128,7 +129,7 @@ mod tests {
 
     #[test]
     fn numbers_are_summed_and_states_are_shown_by_shard() {
-        let text = render(&process(), &shards());
+        let text = render(&process(), &shards(), &Snapshot::default());
         let lines: Vec<&str> = text.lines().collect();
         for expected in [
             "# HELP flux_points_received_total Points parsed from requests, whatever became of them.",
@@ -172,7 +173,7 @@ mod tests {
             println!("skipped: promtool is not installed (Debian package prometheus)");
             return;
         };
-        let text = render(&process(), &shards());
+        let text = render(&process(), &shards(), &Snapshot::default());
         let mut input = tool.stdin.take().expect("it is piped");
         std::io::Write::write_all(&mut input, text.as_bytes()).expect("promtool reads it");
         drop(input);

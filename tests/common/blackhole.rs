@@ -1,7 +1,7 @@
 //! A carbon that records every point exactly and misbehaves on demand.
 
 use std::io::{ErrorKind, Read};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -29,8 +29,17 @@ pub enum Mode {
     CloseAfterAccept,
     /// A reset once this many bytes of a connection were read.
     ResetAfter(usize),
+    /// One reset, after this many more bytes on any connection; everything is read again after it.
+    ResetOnce(usize),
+    /// Bytes are there, none is read, and the connection is closed: a reset, as the kernel of a killed
+    /// process sends it.
+    CloseUnread,
+    /// The same with our end of the stream first: the peer sees a FIN before its frame was read.
+    FinUnread,
     /// This many bytes, then a pause of a millisecond.
     Slow(usize),
+    /// This many bytes a second.
+    Rate(usize),
 }
 
 #[derive(Debug)]
@@ -42,10 +51,14 @@ struct Shared {
     accepted: AtomicUsize,
     /// Connections that ended inside a frame.
     torn: AtomicUsize,
+    /// Connections that we ended in a bad way because we were told to.
+    broken: AtomicUsize,
 }
 
 pub struct Blackhole {
     pub port: u16,
+    /// Where it listens, from the next [`Blackhole::listen`] on.
+    pub address: Ipv4Addr,
     shared: Arc<Shared>,
     listening: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
 }
@@ -59,14 +72,20 @@ impl Blackhole {
 
     /// Knows its port and does not listen yet: carbon is down.
     pub fn refusing() -> Blackhole {
+        Blackhole::refusing_on(free_port())
+    }
+
+    pub fn refusing_on(port: u16) -> Blackhole {
         Blackhole {
-            port: free_port(),
+            port,
+            address: Ipv4Addr::LOCALHOST,
             shared: Arc::new(Shared {
                 mode: Mutex::new(Mode::Read),
                 points: Mutex::default(),
                 faults: Mutex::default(),
                 accepted: AtomicUsize::new(0),
                 torn: AtomicUsize::new(0),
+                broken: AtomicUsize::new(0),
             }),
             listening: None,
         }
@@ -79,7 +98,7 @@ impl Blackhole {
 
     pub fn listen(&mut self) {
         assert!(self.listening.is_none(), "it listens already");
-        let listener = listener(self.port);
+        let listener = listener(self.address, self.port);
         let stop = Arc::new(AtomicBool::new(false));
         let (shared, stop_too) = (self.shared.clone(), stop.clone());
         let thread = std::thread::spawn(move || accept_until(&listener, &shared, &stop_too));
@@ -132,6 +151,16 @@ impl Blackhole {
         self.shared.torn.load(SeqCst)
     }
 
+    pub fn broken(&self) -> usize {
+        self.shared.broken.load(SeqCst)
+    }
+
+    /// Everything received after the first `position` points, whoever sent it.
+    pub fn since(&self, position: usize) -> Vec<Received> {
+        let points = self.shared.points.lock().expect("no holder panics");
+        points.get(position..).unwrap_or_default().to_vec()
+    }
+
     pub fn faults(&self) -> Vec<String> {
         self.shared.faults.lock().expect("no holder panics").clone()
     }
@@ -148,12 +177,12 @@ impl Drop for Blackhole {
     }
 }
 
-fn listener(port: u16) -> TcpListener {
+fn listener(address: Ipv4Addr, port: u16) -> TcpListener {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_reuse_address(true).expect("a TCP option");
     // Small, so that a stalled reader holds little before the writer feels it.
     socket.set_recv_buffer_size(32 * 1024).expect("a size");
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let address = SocketAddr::from((address, port));
     socket.bind(&address.into()).expect("our port is free");
     socket.listen(64).expect("a bound socket listens");
     socket.set_nonblocking(true).expect("a TCP option");
@@ -185,9 +214,13 @@ fn read_until(mut stream: TcpStream, shared: &Shared, stop: &AtomicBool) {
     stream.set_read_timeout(Some(TICK)).expect("above zero");
     let mut unread = Vec::new();
     let mut total = 0;
+    let mut told = (Mode::Read, 0);
     let mut chunk = vec![0; 64 * 1024];
     while !stop.load(SeqCst) {
         let mode = *shared.mode.lock().expect("no holder panics");
+        if mode != told.0 {
+            told = (mode, total);
+        }
         let limit = match mode {
             Mode::Read => chunk.len(),
             Mode::Stall => {
@@ -196,14 +229,39 @@ fn read_until(mut stream: TcpStream, shared: &Shared, stop: &AtomicBool) {
             }
             Mode::CloseAfterAccept => return,
             Mode::ResetAfter(bytes) if total >= bytes => {
-                let now = Some(Duration::ZERO);
-                SockRef::from(&stream).set_linger(now).expect("an option");
+                reset(&stream, shared);
                 break;
             }
             Mode::ResetAfter(bytes) => (bytes - total).min(chunk.len()),
+            Mode::ResetOnce(bytes) if total >= told.1 + bytes && has_bytes(&stream) => {
+                let mut mode = shared.mode.lock().expect("no holder panics");
+                // Another connection may have been the one.
+                if *mode == Mode::ResetOnce(bytes) {
+                    *mode = Mode::Read;
+                    reset(&stream, shared);
+                    break;
+                }
+                continue;
+            }
+            Mode::ResetOnce(bytes) if total >= told.1 + bytes => continue,
+            Mode::ResetOnce(bytes) => (told.1 + bytes - total).min(chunk.len()),
+            Mode::CloseUnread | Mode::FinUnread if has_bytes(&stream) => {
+                if mode == Mode::FinUnread {
+                    // An error means that the peer was faster.
+                    let _ = stream.shutdown(Shutdown::Write);
+                    std::thread::sleep(2 * TICK);
+                }
+                shared.broken.fetch_add(1, SeqCst);
+                break;
+            }
+            Mode::CloseUnread | Mode::FinUnread => continue,
             Mode::Slow(bytes) => {
                 std::thread::sleep(Duration::from_millis(1));
                 bytes.min(chunk.len())
+            }
+            Mode::Rate(bytes) => {
+                std::thread::sleep(Duration::from_millis(50));
+                (bytes / 20).clamp(1, chunk.len())
             }
         };
         match stream.read(&mut chunk[..limit]) {
@@ -223,6 +281,17 @@ fn read_until(mut stream: TcpStream, shared: &Shared, stop: &AtomicBool) {
     if !unread.is_empty() {
         shared.torn.fetch_add(1, SeqCst);
     }
+}
+
+fn reset(stream: &TcpStream, shared: &Shared) {
+    let now = Some(Duration::ZERO);
+    SockRef::from(stream).set_linger(now).expect("an option");
+    shared.broken.fetch_add(1, SeqCst);
+}
+
+/// Waits a tick for bytes that could be read.
+fn has_bytes(stream: &TcpStream) -> bool {
+    matches!(stream.peek(&mut [0]), Ok(1))
 }
 
 fn is_timeout(error: &std::io::Error) -> bool {

@@ -1,7 +1,9 @@
 //! The program under test: started as a user starts it, watched through what it shows a user.
 
 use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -9,8 +11,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::cgroup::MemoryLimit;
 use super::http::Client;
 use super::process::Daemon;
+use super::shim::Shim;
 use super::{PATIENCE, free_port, wait_until};
 
 /// The key the tests send; any 32 letters and digits will do.
@@ -22,6 +26,10 @@ pub struct Builder {
     environment: Vec<(String, String)>,
     arguments: Vec<String>,
     descriptors_max: Option<u64>,
+    /// A control group's file to enter it by.
+    entrance: Option<CString>,
+    /// Mounted over /etc/hosts, for this process alone.
+    hosts: Option<CString>,
     port: u16,
     admin_port: u16,
 }
@@ -70,6 +78,23 @@ impl Builder {
         self
     }
 
+    pub fn memory(mut self, limit: &MemoryLimit) -> Builder {
+        self.entrance = Some(c_path(&limit.entrance()));
+        self
+    }
+
+    pub fn hosts(mut self, file: &Path) -> Builder {
+        self.hosts = Some(c_path(file));
+        self
+    }
+
+    pub fn shim(mut self, shim: &Shim) -> Builder {
+        let environment = shim.environment();
+        let variables = environment.map(|(name, value)| (name.to_owned(), value));
+        self.environment.extend(variables);
+        self
+    }
+
     /// Started, and ready to serve.
     pub fn start(self) -> Flux {
         let mut flux = self.launch();
@@ -80,12 +105,6 @@ impl Builder {
     /// Started only: for a start that is expected to be refused.
     pub fn launch(self) -> Flux {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let config: String = self
-            .settings
-            .iter()
-            .map(|(key, value)| format!("{key} = {value}\n"))
-            .collect();
-        fs::write(dir.path().join("flux.toml"), config).expect("a file of our own");
         let daemon = spawn(&self, dir.path());
         Flux {
             port: self.port,
@@ -97,7 +116,56 @@ impl Builder {
     }
 }
 
+fn c_path(path: &Path) -> CString {
+    CString::new(path.as_os_str().as_bytes()).expect("a path of our own")
+}
+
+fn checked(status: libc::c_int) -> std::io::Result<()> {
+    match status {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
+/// In the child, between fork and exec. Only system calls on what was made before: nothing here may
+/// allocate.
+fn confine(
+    descriptors: Option<&libc::rlimit>,
+    entrance: Option<&CStr>,
+    hosts: Option<&CStr>,
+) -> std::io::Result<()> {
+    // SAFETY: plain system calls; every pointer is to a value that outlives them.
+    unsafe {
+        if let Some(limit) = descriptors {
+            checked(libc::setrlimit(libc::RLIMIT_NOFILE, limit))?;
+        }
+        if let Some(path) = entrance {
+            let file = libc::open(path.as_ptr(), libc::O_WRONLY);
+            if libc::write(file, c"0".as_ptr().cast(), 1) != 1 {
+                return Err(std::io::Error::last_os_error());
+            }
+            checked(libc::close(file))?;
+        }
+        if let Some(path) = hosts {
+            let none = std::ptr::null();
+            let private = libc::MS_REC | libc::MS_PRIVATE;
+            checked(libc::unshare(libc::CLONE_NEWNS))?;
+            checked(libc::mount(none, c"/".as_ptr(), none, private, none.cast()))?;
+            let target = c"/etc/hosts".as_ptr();
+            let bound = libc::mount(path.as_ptr(), target, none, libc::MS_BIND, none.cast());
+            checked(bound)?;
+        }
+    }
+    Ok(())
+}
+
 fn spawn(builder: &Builder, dir: &Path) -> Daemon {
+    let config: String = builder
+        .settings
+        .iter()
+        .map(|(key, value)| format!("{key} = {value}\n"))
+        .collect();
+    fs::write(dir.join("flux.toml"), config).expect("a file of our own");
     // Another build can be judged by the same tests: a release one, an installed one.
     let program = std::env::var("FLUX_UNDER_TEST");
     let mut command = Command::new(program.as_deref().unwrap_or(env!("CARGO_BIN_EXE_flux")));
@@ -109,19 +177,15 @@ fn spawn(builder: &Builder, dir: &Path) -> Daemon {
         command.env_remove(name);
     }
     command.envs(builder.environment.iter().map(|(k, v)| (k, v)));
-    if let Some(count) = builder.descriptors_max {
-        let limit = libc::rlimit {
-            rlim_cur: count,
-            rlim_max: count,
-        };
-        // SAFETY: between fork and exec only setrlimit runs, which is async-signal-safe, on a value
-        // that was copied into the closure.
-        unsafe {
-            command.pre_exec(move || match libc::setrlimit(libc::RLIMIT_NOFILE, &limit) {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
-            });
-        }
+    let descriptors = builder.descriptors_max.map(|count| libc::rlimit {
+        rlim_cur: count,
+        rlim_max: count,
+    });
+    let (entrance, hosts) = (builder.entrance.clone(), builder.hosts.clone());
+    // SAFETY: `confine` makes system calls only.
+    unsafe {
+        command
+            .pre_exec(move || confine(descriptors.as_ref(), entrance.as_deref(), hosts.as_deref()));
     }
     Daemon::spawn("flux", &mut command)
 }
@@ -143,6 +207,8 @@ impl Flux {
             environment: Vec::new(),
             arguments: Vec::new(),
             descriptors_max: None,
+            entrance: None,
+            hosts: None,
             port,
             admin_port,
         };
@@ -158,7 +224,22 @@ impl Flux {
     }
 
     pub fn data_dir(&self) -> PathBuf {
-        self.dir.path().join("data")
+        let written = self.builder.settings["data_dir"].trim_matches('"');
+        self.dir.path().join(written)
+    }
+
+    /// From the next start on.
+    pub fn change(&mut self, change: impl FnOnce(Builder) -> Builder) {
+        let blank = Builder {
+            settings: BTreeMap::new(),
+            environment: Vec::new(),
+            arguments: Vec::new(),
+            descriptors_max: None,
+            entrance: None,
+            hosts: None,
+            ..self.builder
+        };
+        self.builder = change(std::mem::replace(&mut self.builder, blank));
     }
 
     pub fn wait_ready(&mut self) {
@@ -225,9 +306,14 @@ impl Flux {
 
     /// The same configuration, folder and ports, after [`Flux::stop`] or [`Flux::kill9`].
     pub fn start_again(&mut self) {
+        self.launch_again();
+        self.wait_ready();
+    }
+
+    /// As [`Flux::start_again`], without waiting until it serves.
+    pub fn launch_again(&mut self) {
         assert!(self.daemon.exited().is_some(), "it still runs");
         self.daemon = spawn(&self.builder, self.dir.path());
-        self.wait_ready();
     }
 
     /// User and system CPU time of the process so far.
@@ -243,6 +329,31 @@ impl Flux {
             .sum();
         // USER_HZ is 100 on every Linux that matters here.
         Duration::from_millis(ticks * 10)
+    }
+
+    /// Resident memory now, and the most it ever was, in bytes.
+    pub fn resident(&self) -> (u64, u64) {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.daemon.pid()));
+        let status = status.expect("it runs");
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let number = line.expect("a field").trim().trim_end_matches(" kB");
+            1024 * number.parse::<u64>().expect("a number")
+        };
+        (field("VmRSS:"), field("VmHWM:"))
+    }
+
+    /// Names and sizes of what the journal's folder holds.
+    pub fn journal_files(&self) -> BTreeMap<String, u64> {
+        let Ok(folder) = fs::read_dir(self.data_dir().join("journal")) else {
+            return BTreeMap::new();
+        };
+        // A segment may be deleted while we look.
+        let sized = |entry: fs::DirEntry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            Some((name, entry.metadata().ok()?.len()))
+        };
+        folder.flatten().filter_map(sized).collect()
     }
 
     /// Changes RLIMIT_NOFILE of the running process.

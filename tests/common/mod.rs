@@ -9,12 +9,21 @@
 
 pub mod blackhole;
 pub mod carbon;
+pub mod cgroup;
+pub mod disk;
 pub mod flux;
 pub mod http;
+pub mod ledger;
+pub mod load;
+pub mod netns;
 pub mod nginx;
 pub mod pickle;
 pub mod process;
+pub mod proxy;
 pub mod redis;
+pub mod shim;
+pub mod sink;
+pub mod stopped;
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU32, Ordering};

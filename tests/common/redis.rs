@@ -121,6 +121,38 @@ impl Redis {
         self.command(&["REPLICAOF", "NO", "ONE"]);
     }
 
+    /// Every connection to it ends, ours included.
+    pub fn drop_connections(&self) {
+        // It ends the one that asks as well, when it asks so.
+        let _ = self.try_command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    }
+
+    /// All keys that hold text, with it.
+    pub fn snapshot(&self) -> Vec<(String, String)> {
+        let Reply::Array(keys) = self.command(&["KEYS", "*"]) else {
+            panic!("KEYS answers with an array");
+        };
+        let bulk = |reply| match reply {
+            Reply::Bulk(Some(text)) => Some(text),
+            _ => None,
+        };
+        let with_text = |key: String| Some((key.clone(), self.get(&key)?));
+        keys.into_iter()
+            .filter_map(bulk)
+            .filter_map(with_text)
+            .collect()
+    }
+
+    /// Holds this and nothing else.
+    pub fn restore(&self, snapshot: &[(String, String)]) {
+        self.command(&["FLUSHALL"]);
+        for part in snapshot.chunks(500) {
+            let pairs = part.iter().flat_map(|(key, text)| [key.as_str(), text]);
+            let words: Vec<&str> = ["MSET"].into_iter().chain(pairs).collect();
+            self.command(&words);
+        }
+    }
+
     /// `None` for what is not there, and for what is not a string.
     pub fn get(&self, key: &str) -> Option<String> {
         match self.command(&["GET", key]) {

@@ -1,0 +1,279 @@
+//! Frames of one lane, before they are written: the open one that takes points, and the sealed ones that
+//! wait, in order.
+
+use super::{frame, line};
+use crate::budget;
+use crate::config::Protocol;
+use crate::last::Mark;
+use crate::point::{BLOCK_HEADER_BYTES, NameHash, Point};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub protocol: Protocol,
+    pub points_per_frame: usize,
+    pub frame_bytes_max: usize,
+    pub flush_interval_ms: u64,
+    pub redo_window_ms: u64,
+    pub redo_bytes: usize,
+}
+
+/// Where the points of a frame come from. Each lane keeps its order; the two take turns on the connection,
+/// so a backlog does not hold up what comes in now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lane {
+    #[default]
+    Live,
+    /// From the journal of an earlier run.
+    Recovered,
+}
+
+impl Lane {
+    pub const ALL: [Lane; 2] = [Lane::Live, Lane::Recovered];
+
+    pub fn other(self) -> Lane {
+        match self {
+            Lane::Live => Lane::Recovered,
+            Lane::Recovered => Lane::Live,
+        }
+    }
+}
+
+/// How the owner accepted a point: what its delivery means for the last store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// Its delivery moves the mark.
+    Live,
+    /// As `Live`, but accepted while the store did not answer: looked up before its first write.
+    Unchecked,
+    /// A back-fill, or de-duplication is off: no mark.
+    Unmarked,
+}
+
+/// A point's place in a frame, and the mark its delivery writes.
+#[derive(Debug)]
+struct Marking {
+    hash: NameHash,
+    mark: Mark,
+    name_at: u32,
+    name_len: u16,
+    unchecked: bool,
+}
+
+/// A message for carbon.
+#[derive(Debug, Default)]
+pub struct Frame {
+    pub bytes: Vec<u8>,
+    pub points: u32,
+    pub lane: Lane,
+    /// What its points hold of the bytes that admission counts, until it is delivered.
+    pub cost: usize,
+    /// When its first point was accepted.
+    pub opened_ms: u64,
+    markings: Vec<Marking>,
+}
+
+impl Frame {
+    fn push(
+        &mut self,
+        protocol: Protocol,
+        hash: NameHash,
+        point: Point<'_>,
+        tuple: Option<&[u8]>,
+        accepted: Accepted,
+    ) {
+        let start = self.bytes.len();
+        let name_at = match (protocol, tuple) {
+            (Protocol::Pickle, Some(tuple)) => {
+                self.bytes.extend_from_slice(tuple);
+                start + frame::NAME_OFFSET
+            }
+            (Protocol::Pickle, None) => {
+                frame::push_tuple(&mut self.bytes, point.name, point.timestamp, point.value);
+                start + frame::NAME_OFFSET
+            }
+            (Protocol::Line, _) => {
+                line::push_line(&mut self.bytes, point.name, point.timestamp, point.value);
+                start
+            }
+        };
+        self.points += 1;
+        self.cost += budget::cost(BLOCK_HEADER_BYTES + point.name.len(), 1);
+        if accepted != Accepted::Unmarked {
+            self.markings.push(Marking {
+                hash,
+                mark: Mark {
+                    timestamp: point.timestamp,
+                    value: Some(point.value),
+                },
+                name_at: name_at as u32,
+                name_len: point.name.len() as u16,
+                unchecked: accepted == Accepted::Unchecked,
+            });
+        }
+    }
+
+    /// The marks that its delivery allows: hash, name, mark, and whether it was accepted unchecked.
+    pub fn marks(&self) -> impl Iterator<Item = (NameHash, &str, Mark, bool)> {
+        self.markings.iter().map(|m| {
+            let name = &self.bytes[m.name_at as usize..][..m.name_len as usize];
+            let name = std::str::from_utf8(name).expect("a name was a str when it was pushed");
+            (m.hash, name, m.mark, m.unchecked)
+        })
+    }
+
+    /// Its points again, in order; one without a mark comes back as a fill.
+    pub fn points(&self, protocol: Protocol, mut each: impl FnMut(Point<'_>)) {
+        let mut rest = match protocol {
+            Protocol::Pickle => frame::tuples(&self.bytes),
+            Protocol::Line => &self.bytes[..],
+        };
+        let mut markings = self.markings.iter().peekable();
+        for _ in 0..self.points {
+            let read = match protocol {
+                Protocol::Pickle => frame::read_tuple(rest),
+                Protocol::Line => line::read_line(rest),
+            };
+            let (name, timestamp, value, len) = read.expect("it was written here");
+            let at = name.as_ptr() as usize - self.bytes.as_ptr() as usize;
+            let marked = markings.next_if(|marking| marking.name_at as usize == at);
+            each(Point {
+                name,
+                timestamp,
+                value,
+                fill: marked.is_none(),
+            });
+            rest = &rest[len..];
+        }
+    }
+}
+
+/// A frame with its history.
+#[derive(Debug)]
+pub struct Sent {
+    pub frame: Rc<Frame>,
+    pub writes: u32,
+    pub delivered: bool,
+    /// Where it ends in the stream of the current connection.
+    pub end: u64,
+    pub acknowledged_ms: Option<u64>,
+}
+
+#[derive(Debug, Default)]
+pub struct Queue {
+    lane: Lane,
+    open: Frame,
+    /// To be written, in order; repeats stand first.
+    pub waiting: VecDeque<Sent>,
+}
+
+impl Queue {
+    pub fn new(lane: Lane) -> Queue {
+        Queue {
+            lane,
+            ..Queue::default()
+        }
+    }
+
+    /// Adds a point to the open frame. True when that need not grow any more.
+    pub fn push(
+        &mut self,
+        limits: &Limits,
+        (hash, point): (NameHash, Point<'_>),
+        tuple: Option<&[u8]>,
+        accepted: Accepted,
+        now_ms: u64,
+    ) {
+        let open = &mut self.open;
+        if open.points == 0 {
+            open.opened_ms = now_ms;
+            open.lane = self.lane;
+            if limits.protocol == Protocol::Pickle {
+                // A frame stands alone in its buffer.
+                let _ = frame::open(&mut open.bytes);
+            }
+        }
+        open.push(limits.protocol, hash, point, tuple, accepted);
+        // The longest point still fits: frame_bytes_max is well under carbon's 1 MiB.
+        if open.points as usize >= limits.points_per_frame
+            || open.bytes.len() >= limits.frame_bytes_max
+        {
+            self.seal(limits.protocol);
+        }
+    }
+
+    pub fn seal(&mut self, protocol: Protocol) {
+        if self.open.points == 0 {
+            return;
+        }
+        let mut sealed = std::mem::take(&mut self.open);
+        if protocol == Protocol::Pickle {
+            frame::close(&mut sealed.bytes, 0);
+        }
+        self.waiting.push_back(Sent {
+            frame: Rc::new(sealed),
+            writes: 0,
+            delivered: false,
+            end: 0,
+            acknowledged_ms: None,
+        });
+    }
+
+    /// Something should leave by now: a full frame, or one that has waited for the flush interval.
+    pub fn is_due(&self, now_ms: u64, flush_interval_ms: u64) -> bool {
+        let ripe = now_ms >= self.open.opened_ms + flush_interval_ms;
+        !self.waiting.is_empty() || (self.open.points > 0 && ripe)
+    }
+
+    /// Everything has been written to the current connection.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.open.points == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::outbound::tests::LIMITS;
+    use super::*;
+
+    #[test]
+    fn a_frame_gives_its_points_back_whatever_the_protocol_and_knows_which_were_marked() {
+        for protocol in [Protocol::Pickle, Protocol::Line] {
+            let limits = Limits {
+                protocol,
+                points_per_frame: 4,
+                ..LIMITS
+            };
+            let points = [
+                ("a.b", 5, 0.1, Accepted::Live),
+                ("fill.c", u32::MAX, -1e300, Accepted::Unmarked),
+                ("d", 7, 1e16, Accepted::Unchecked),
+                ("fill.e", 8, -0.0, Accepted::Unmarked),
+            ];
+            let mut queue = Queue::new(Lane::Live);
+            for (name, timestamp, value, accepted) in points {
+                let point = Point {
+                    name,
+                    timestamp,
+                    value,
+                    fill: false,
+                };
+                queue.push(&limits, (1, point), None, accepted, 0);
+            }
+            let frame = queue.waiting.pop_front().unwrap().frame;
+            let mut read = Vec::new();
+            frame.points(protocol, |p| {
+                read.push((p.name.to_owned(), p.timestamp, p.value.to_bits(), p.fill));
+            });
+            let expected: Vec<_> = points
+                .iter()
+                .map(|&(name, timestamp, value, accepted)| {
+                    let unmarked = accepted == Accepted::Unmarked;
+                    (name.to_owned(), timestamp, f64::to_bits(value), unmarked)
+                })
+                .collect();
+            assert_eq!(read, expected, "{protocol:?}");
+        }
+    }
+}

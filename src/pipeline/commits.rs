@@ -1,0 +1,93 @@
+//! A shard's side of its journal: what was written releases answers, and an orderly stop without a journal
+//! writes its backlog.
+
+use super::{Now, Pipeline};
+use crate::config::Durability;
+use crate::journal::{Outcome, Write};
+use crate::telemetry::latency::Stage;
+
+/// Of a backlog, this much is handed to the journal at a time: frames leave the memory as their bytes
+/// reach the file.
+const BACKLOG_STEP_BYTES: usize = 4 * 1024 * 1024;
+
+/// How far an orderly stop has come with the backlog of a shard that keeps no journal.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) enum Backlog {
+    /// Nothing was asked for; a shard with a journal needs nothing more.
+    #[default]
+    Queued,
+    /// Points handed to the journal so far.
+    Keeping(u64),
+}
+
+/// Undelivered points of a shard that stops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// The next start delivers them.
+    pub journalled: u64,
+    pub lost: u64,
+}
+
+impl Pipeline {
+    /// A write that the journal had started is over: the answers that waited for it are due.
+    pub fn journal_written(&mut self, write: Write, written: bool, took_us: u64, now: Now) {
+        self.latency.record(Stage::Commit, took_us);
+        let mut answered = std::mem::take(&mut self.answered);
+        self.journal.finished(write, written, |group, outcome| {
+            answered.push((group, outcome));
+        });
+        for (group, outcome) in answered.drain(..) {
+            self.answer_group(group, outcome == Outcome::Unknown, now);
+        }
+        self.answered = answered;
+    }
+
+    /// Tells admission whether the journal has room; `earlier_bytes` is this shard's share of what earlier runs
+    /// have left on the disk.
+    pub fn admit(&mut self, earlier_bytes: u64) {
+        self.journal.segments.set_earlier_bytes(earlier_bytes);
+        match self.journal.segments.is_full() {
+            true => self.budgets.close(self.settings.shard),
+            false => self.budgets.open(self.settings.shard),
+        }
+    }
+
+    /// The service stops: what carbon has not taken goes to the journal, where it is not there already.
+    /// A step at a time; true when everything is there.
+    pub fn keep_backlog(&mut self) -> bool {
+        if self.journal.durability() == Durability::Memory && self.outbound.queued().live > 0 {
+            self.journal.keep_backlog();
+            self.backlog = Backlog::Keeping(0);
+        }
+        let Backlog::Keeping(kept) = &mut self.backlog else {
+            return self.journal.is_idle();
+        };
+        let protocol = self.outbound.protocol();
+        while self.journal.pending_bytes() < BACKLOG_STEP_BYTES {
+            let Some(frame) = self.outbound.take_backlog() else {
+                return self.journal.is_idle();
+            };
+            *kept += u64::from(frame.points);
+            frame.points(protocol, |point| {
+                self.journal.push(point);
+            });
+        }
+        false
+    }
+
+    /// What a stop leaves behind.
+    pub fn left(&self) -> Left {
+        let queued = self.outbound.queued();
+        // What earlier runs left is still in their segments.
+        let (journalled, lost) = match (&self.backlog, self.journal.durability()) {
+            (Backlog::Keeping(kept), _) if self.journal.is_idle() => (*kept, queued.live),
+            (Backlog::Keeping(kept), _) => (0, kept + queued.live),
+            (Backlog::Queued, Durability::Memory) => (0, queued.live),
+            (Backlog::Queued, Durability::Journal | Durability::Fsync) => (queued.live, 0),
+        };
+        Left {
+            journalled: journalled + queued.recovered,
+            lost,
+        }
+    }
+}
