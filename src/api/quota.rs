@@ -4,7 +4,7 @@
 //! Each namespace with a quota has one [`Ledger`] for all shards: an array that only grows at its end, where a
 //! place is claimed by one compare-and-swap. So its order is the same for every shard and no place is given
 //! twice, without a lock. A shard keeps a set of what it has read of each ledger, so a known metric
-//! costs a look-up in memory of its own (docs/decisions/0011).
+//! costs a look-up in memory of its own (docs/decisions/0012).
 
 use std::collections::HashSet;
 use std::hash::Hasher;

@@ -15,7 +15,8 @@ use skyline_flux::dedup::{Owner, lookup::Lookups, table::Table};
 use skyline_flux::journal::segment::SEGMENT_BYTES_MIN;
 use skyline_flux::journal::{Durability, Journal, commit};
 use skyline_flux::last::writer::Writer;
-use skyline_flux::pipeline::{Left, Pipeline, Settings};
+use skyline_flux::pipeline::{Left, Pipeline, Settings, Stages};
+use skyline_flux::populate::address::Hosts;
 use skyline_flux::router::{Gathered, NameHasher};
 use skyline_flux::telemetry::{Merge, Snapshot};
 use std::collections::BTreeMap;
@@ -106,15 +107,15 @@ impl Process {
             .collect();
         let mut found = survey(world, hasher, tables)?;
         let budgets = Budgets::new(shards, recipe.budget);
-        let api = Arc::new(Api {
-            keys: Keys::new(KEY, &BTreeMap::new()),
-            limits: PointLimits {
+        let api = Arc::new(Api::new(
+            Keys::new(KEY, &BTreeMap::new()),
+            PointLimits {
                 age_seconds_max: AGE_SECONDS_MAX,
                 future_seconds_max: FUTURE_SECONDS_MAX,
                 points_per_request_max: 1000,
                 whisper_path_bytes: 30,
             },
-        });
+        ));
         let tables = std::mem::take(&mut found.tables);
         let run = found.run;
         let tables = tables.into_iter().enumerate();
@@ -382,6 +383,7 @@ impl Recipe {
             shards: self.shards,
             pipeline_max: 4,
             request_deadline_ms: self.request_deadline_ms,
+            hosts: Hosts(Vec::new()),
             tick_ms: super::shard::SWEEP_US / 1000,
         };
         let journal = commit::Limits {
@@ -392,11 +394,13 @@ impl Recipe {
             settings,
             api,
             budgets,
-            Gathered::new(hasher, index, self.shards),
-            Owner::new(table, world.plan.check, 0, Lookups::new(50)),
-            Outbound::new(self.outbound),
-            Journal::new(self.durability, run, index as u16, journal),
-            Writer::new(self.entries_max),
+            Stages {
+                gathered: Gathered::new(hasher, index, self.shards),
+                owner: Owner::new(table, world.plan.check, 0, Lookups::new(50)),
+                journal: Journal::new(self.durability, run, index as u16, journal),
+                outbound: Outbound::new(self.outbound),
+                writer: Writer::new(self.entries_max),
+            },
         );
         Shard {
             index,
