@@ -145,7 +145,9 @@ fn well_answered(name: &str, wide: bool, (decision, sink): (Decision, Collected)
             );
             assert!(answer.body.is_ascii() && answer.body.len() < 2000);
         }
-        Decision::Partly { .. } | Decision::Probe(_) => panic!("{name:?} is nothing else"),
+        Decision::Partly { .. } | Decision::Probe(_) | Decision::Job => {
+            panic!("{name:?} is nothing else")
+        }
     }
 }
 

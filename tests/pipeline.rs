@@ -11,6 +11,7 @@ use skyline_flux::http::Limits;
 use skyline_flux::journal::{Durability, Journal, commit};
 use skyline_flux::last::writer::Writer;
 use skyline_flux::pipeline::{Connection, Now, Pipeline, Settings, Stages};
+use skyline_flux::populate::address::Hosts;
 use skyline_flux::router::{Gathered, NameHasher};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -53,6 +54,7 @@ impl Shards {
                 shards: count,
                 pipeline_max: 4,
                 request_deadline_ms: 1000,
+                hosts: Hosts(Vec::new()),
                 tick_ms: 5,
             };
             let outbound = OutboundLimits {

@@ -131,7 +131,13 @@ fn files_and_functions_stay_readable() {
     let all = sources();
     let mut findings = rules::long_files(&all, FILE_LINES_MAX);
     findings.extend(rules::long_functions(&all, FUNCTION_LINES_MAX));
-    settle(findings, &[]);
+    settle(
+        findings,
+        &[Exception {
+            at: "src/telemetry/catalog.rs",
+            reason: "one table of every metric, read as a list",
+        }],
+    );
 }
 
 #[test]

@@ -388,7 +388,6 @@ fn post_rows() -> Vec<Row> {
         Row("+", Post(r#"{"key":"{KEY}","metric":"{KEY}{","value":1}"#), "400", Refused(400, "invalid metric - metric hidden - invalid characters in name"), "a key is never echoed"),
         Row("+", Post(r#"{"key":"{KEY}","metrics":[{1001}]}"#), "204", Refused(413, "too many points in one request - 1001, and points_per_request_max is 1000"), "bounded"),
         Row("+", With(Fields { content_encoding: ContentEncoding::Unknown, ..header_key(KEY) }, r#"{"metric":"a.b","value":1}"#), "204", Refused(415, "content encoding not supported"), "an unknown Content-Encoding is 415"),
-        Row("+", At(Method::Post, "/populate_metric", "{}"), "400", Refused(404, "populate is not available in this version"), "not built yet"),
     ]
 }
 

@@ -64,6 +64,8 @@ pub enum Decision {
     Partly { answer: Answer, tally: Tally },
     /// Nothing to hand over (the caller rolls the sink back). A bad request of `received` items rejects them all.
     Answer { answer: Answer, tally: Tally },
+    /// A job for populate: read by its own room.
+    Job,
     /// The health probe: answered 200, and the `flux.listen` heartbeat is due.
     Probe(Answer),
 }
@@ -112,6 +114,13 @@ pub struct Scratch {
     known: quota::Known,
     /// Query parameters, percent-decoded.
     decoded: query::Decoded,
+}
+
+impl Scratch {
+    /// For a body that another room reads.
+    pub fn parser(&mut self) -> &mut json::Parser {
+        &mut self.parser
+    }
 }
 
 impl Api {
@@ -169,10 +178,7 @@ impl Api {
         let mut decision = match route::route(message.path, message.method) {
             Ok(Endpoint::MetricData) => query::decide(self, message, now, scratch, sink),
             Ok(Endpoint::MetricDataPost) => post::decide(self, message, now, scratch, sink),
-            // Where populate starts, once it is there.
-            Ok(Endpoint::PopulateMetric) => {
-                verdict::refuse(Problem::PopulateUnavailable, "").into()
-            }
+            Ok(Endpoint::PopulateMetric) => Decision::Job,
             Err(answer) => answer.into(),
         };
         // The answer to a HEAD ends with its head: a body would be read as the next answer.

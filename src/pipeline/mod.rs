@@ -9,10 +9,12 @@ mod admission;
 mod commits;
 mod encoded;
 mod observe;
+mod populate;
 mod recovered;
 mod sinks;
 
 pub use commits::Left;
+pub use populate::{Extra, Leave, Posted, ToCore, ToOwner, Verdict};
 pub use recovered::{RecordId, Recovered, Report};
 
 use crate::api::route;
@@ -27,6 +29,7 @@ use crate::http::{Decoded, Decoder, Limits, Message, Refusal, encoding};
 use crate::journal::{Journal, Outcome};
 use crate::last::writer::Writer;
 use crate::point::{NameHash, Point};
+use crate::populate::address::Hosts;
 use crate::request::{ReadId, Reads};
 use crate::router::{Gathered, Group, Reply};
 use crate::telemetry::counters::{Counters, Endpoint};
@@ -62,6 +65,9 @@ pub struct Effects {
     pub groups: Vec<(usize, Group)>,
     /// For the shards that wait for this owner.
     pub replies: Vec<(usize, Reply)>,
+    /// For the populate core: jobs that were posted, and what it asked about metrics we own.
+    pub jobs: Vec<Posted>,
+    pub to_core: Vec<ToCore>,
     /// Connections with nothing missing any more.
     pub wake: Vec<usize>,
     /// The health probe was asked: its heartbeat is due.
@@ -139,6 +145,8 @@ pub struct Settings {
     pub shards: usize,
     pub pipeline_max: u32,
     pub request_deadline_ms: u64,
+    /// What populate's jobs may fetch from.
+    pub hosts: Hosts,
     /// How long until the next tick, at the most: a deadline is met rather early than late.
     pub tick_ms: u64,
 }
@@ -164,6 +172,7 @@ pub struct Pipeline {
     pub journal: Journal<Group>,
     recovered: recovered::Books,
     backlog: commits::Backlog,
+    populate: populate::Books,
     pub writer: Writer,
     pub counters: Counters,
     pub latency: Latency,
@@ -199,6 +208,7 @@ impl Pipeline {
             journal,
             recovered: recovered::Books::default(),
             backlog: commits::Backlog::default(),
+            populate: populate::Books::default(),
             writer,
             counters: Counters::default(),
             latency: Latency::default(),
@@ -308,6 +318,11 @@ impl Pipeline {
                     self.count(&tally, tally.problem);
                     answer
                 }
+                Decision::Job => {
+                    let (answer, verdicts) = self.post_job(id, message);
+                    owners = verdicts;
+                    answer
+                }
                 Decision::Probe(answer) => {
                     self.effects.heartbeat = true;
                     answer
@@ -347,6 +362,7 @@ impl Pipeline {
             self.finish(group, now);
         }
         self.release_duplicates();
+        self.tell_core();
     }
 
     /// Every point of the group is decided. Its answer waits for the journal: for its own points, and for

@@ -310,5 +310,12 @@ mod tests {
                 prop_assert_eq!(port, address.port);
             }
         }
+
+        #[test]
+        fn what_goes_out_is_read_as_itself(text in "http://[a-c@:%]{1,6}[/?%0-9A-Fa-f=+ é\\[#]{0,20}") {
+            if let Ok(address) = Address::parse(&text) {
+                prop_assert_eq!(Address::parse(&address.url), Ok(address));
+            }
+        }
     }
 }

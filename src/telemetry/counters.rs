@@ -255,6 +255,40 @@ numbers! {
 }
 
 numbers! {
+    Populate {
+        accepted: u64,
+        repeated: u64,
+        recovered: u64,
+        done: u64,
+        failed: Labelled,
+        skipped: Labelled,
+        points: u64,
+    }
+}
+
+/// Numbers by a label that another room chooses.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Labelled(pub Vec<(&'static str, u64)>);
+
+impl Labelled {
+    pub fn add(&mut self, label: &'static str, count: u64) {
+        match self.0.iter_mut().find(|(known, _)| *known == label) {
+            Some((_, sum)) => *sum += count,
+            None => self.0.push((label, count)),
+        }
+    }
+}
+
+impl Merge for Labelled {
+    fn merge(&mut self, other: &Labelled) {
+        other
+            .0
+            .iter()
+            .for_each(|(label, count)| self.add(label, *count));
+    }
+}
+
+numbers! {
     /// Only ever go up.
     Counters {
         points: Points,
@@ -264,6 +298,7 @@ numbers! {
         last: Last,
         carbon: Carbon,
         journal: Journal,
+        populate: Populate,
         table: Table,
         mesh: Mesh,
     }
@@ -287,6 +322,9 @@ numbers! {
         journal_points: u64,
         journal_bytes: u64,
         journal_full: u64,
+        jobs_queued: u64,
+        jobs_running: u64,
+        jobs_bytes: u64,
         in_flight_bytes: u64,
         in_flight_bytes_max: u64,
         connections_open: u64,
