@@ -8,15 +8,16 @@ cd "$(dirname "$0")/.."
 started=$SECONDS
 tests/install.sh
 
-# Beside the scenarios with books: what looks at single answers under the same faults, and refused starts.
-others='binary(store_faults) or binary(overload) or binary(shutdown) or binary(preflight)'
-filter=${1:-"binary(faults) or $others or (binary(mesh) and test(stands_still))"}
+# Beside the scenarios with books: what looks at single answers under the same faults, refused starts, and
+# the shard that stands still.
+tests=(faults store_faults overload shutdown preflight mesh)
+filter=${1:-'not binary(mesh) or test(stands_still)'}
 
 rows=$(mktemp)
 trap 'rm -f "$rows"' EXIT
 status=0
 FLUX_FAULTS=full FLUX_FAULTS_TABLE=$rows \
-  cargo nextest run --profile faults --color never -E "$filter" || status=$?
+  cargo nextest run --profile faults --color never "${tests[@]/#/--test=}" -E "$filter" || status=$?
 
 {
   echo "$(date -u +%F), $(git rev-parse --short HEAD), Linux $(uname -r), $(nproc) CPUs, $((SECONDS - started)) s: \`make faults\`"
