@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::ContentEncoding;
 use super::gzip;
 
-/// What is inflated in one go, in bytes read or written, whichever are more: about half a millisecond. It
+/// What is inflated in one go, in bytes read or written, whichever are more: about a third of a millisecond. It
 /// holds the batches that agents send, so that most bodies need no second slice.
 pub const SLICE_BYTES: usize = 256 * 1024;
 
