@@ -242,17 +242,26 @@ impl Outbound {
 
     /// Takes out the oldest live frame that may still have to be sent: an orderly stop writes it to the
     /// journal. Those of earlier runs are there already.
-    pub fn take_backlog(&mut self) -> Option<Rc<Frame>> {
+    /// Says how many of its points were not delivered yet.
+    pub fn take_backlog(&mut self) -> Option<(Rc<Frame>, u32)> {
         if self.written.is_empty() {
             self.flush();
         } else {
             self.lost(|_, _| {});
         }
         let sent = self.queues[Lane::Live as usize].waiting.pop_front()?;
-        if !sent.delivered {
-            self.queued.take(&sent.frame);
+        if sent.delivered {
+            return Some((sent.frame, 0));
         }
-        Some(sent.frame)
+        self.queued.take(&sent.frame);
+        let points = sent.frame.points;
+        Some((sent.frame, points))
+    }
+
+    /// Live frames that may still have to be sent, delivered or not: [`Outbound::take_backlog`] has something.
+    pub fn has_backlog(&self) -> bool {
+        let live = |sent: &Sent| sent.frame.lane == Lane::Live;
+        !self.queues[Lane::Live as usize].is_empty() || self.written.iter().any(live)
     }
 
     pub fn protocol(&self) -> Protocol {
@@ -464,11 +473,14 @@ pub(super) mod tests {
         outbound.acknowledged(u64::MAX, 0);
         outbound.tick(1000, |_, _| {});
         assert_eq!(outbound.points_queued(), 0);
+        assert!(outbound.has_backlog());
         // Lines of 8 bytes: four cover the last 30.
         assert_eq!(outbound.take_gone().live, 1);
         let backlog: Vec<String> =
-            std::iter::from_fn(|| outbound.take_backlog().map(|frame| text(Some(frame)))).collect();
+            std::iter::from_fn(|| outbound.take_backlog().map(|(frame, _)| text(Some(frame))))
+                .collect();
         assert_eq!(backlog.len(), 4, "{backlog:?}");
         assert_eq!(backlog[0], "b 1.0 5\n");
+        assert!(!outbound.has_backlog());
     }
 }
