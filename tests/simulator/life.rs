@@ -115,7 +115,6 @@ fn killed(process: Option<Process>, world: &mut World) -> End {
     let mut durability = Durability::Fsync;
     if let Some(process) = process {
         durability = process.recipe.durability;
-        process.check(world);
         note_inexactness(&process, world);
         process.end(power, world);
     } else if power {
@@ -171,12 +170,10 @@ fn stopped(process: Process, world: &mut World) -> End {
 
 /// What is owed and not with carbon is in the files.
 fn check_kept(world: &World) {
-    let mut owed: Vec<usize> = world.ledger.owed().collect();
-    if owed.is_empty() || !world.carbon.is_quiet() {
+    if !world.carbon.is_quiet() {
         return;
     }
-    let kept = world.disk.points();
-    owed.retain(|number| !kept.contains(number));
+    let owed = world.ledger.owed(&world.disk.points());
     assert!(owed.is_empty(), "neither delivered nor kept: {owed:?}");
 }
 

@@ -94,6 +94,7 @@ impl Process {
     pub fn start(recipe: Recipe, world: &mut World) -> Step<Process> {
         let Recipe { shards, .. } = recipe;
         world.note("start", [shards as u64, recipe.durability as u64]);
+        world.note("table of", [recipe.entries_max as u64, 0]);
         world.carbon.unread_max = recipe.outbound.redo_bytes;
         world.carbon.send_max = world.dice.pick(&[300, 5000, 50_000]);
         if recipe.durability == Durability::Fsync {
@@ -246,7 +247,8 @@ impl Process {
     pub fn end(mut self, power_lost: bool, world: &mut World) {
         for shard in &mut self.shards {
             shard.drop_write(world);
-            shard.marks.drop_wire(world);
+            let exact = shard.pipeline.owner().evicted_unsaved == 0;
+            shard.marks.drop_wire(exact, world);
             shard.link.drop_pipe(world);
         }
         if power_lost {
