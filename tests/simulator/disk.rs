@@ -187,10 +187,14 @@ impl Disk {
         self.files.keys().filter(|id| which(id)).count() as u64
     }
 
-    /// Every point that a start would find.
-    pub fn points(&self) -> BTreeSet<usize> {
+    /// Every point that a start would find; after a loss of power, if `synced`.
+    pub fn points(&self, synced: bool) -> BTreeSet<usize> {
         let files = self.files.iter();
-        let found = files.flat_map(|(id, file)| records(*id, &file.cached));
+        let found = files.flat_map(|(id, file)| match synced {
+            true if !file.named => Vec::new(),
+            true => records(*id, &file.synced),
+            false => records(*id, &file.cached),
+        });
         found.flat_map(|(_, numbers)| numbers).collect()
     }
 }

@@ -243,11 +243,17 @@ impl Ledger {
         }
     }
 
-    /// An orderly stop has kept everything in synced files.
-    pub fn kept(&mut self) {
-        for (_, durability) in self.points.iter_mut().flat_map(|p| &mut p.promises) {
-            if *durability == Durability::Memory {
-                *durability = Durability::Fsync;
+    /// An orderly stop has kept everything; an original of an earlier run as well as it was kept then.
+    pub fn kept(&mut self, synced: &BTreeSet<Number>) {
+        for (number, point) in self.points.iter_mut().enumerate() {
+            let now = match synced.contains(&number) {
+                true => Durability::Fsync,
+                false => Durability::Journal,
+            };
+            for (_, durability) in &mut point.promises {
+                if *durability == Durability::Memory {
+                    *durability = now;
+                }
             }
         }
     }

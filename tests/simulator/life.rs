@@ -163,7 +163,7 @@ fn stopped(process: Process, world: &mut World) -> End {
         }
         return End::Late;
     }
-    world.ledger.kept();
+    world.ledger.kept(&world.disk.points(true));
     check_kept(world);
     if marks { End::Clean } else { End::Late }
 }
@@ -173,7 +173,7 @@ fn check_kept(world: &World) {
     if !world.carbon.is_quiet() {
         return;
     }
-    let owed = world.ledger.owed(&world.disk.points());
+    let owed = world.ledger.owed(&world.disk.points(false));
     assert!(owed.is_empty(), "neither delivered nor kept: {owed:?}");
 }
 
