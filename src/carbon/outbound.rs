@@ -1,9 +1,9 @@
 //! What is queued for, in flight to, and delivered to carbon over one connection. Pure.
 //!
 //! Carbon never acknowledges. A frame is *delivered* when the peer's kernel has acknowledged its last
-//! byte and the redo window has passed with the connection healthy. The last `redo_bytes` written are
-//! kept even then, and everything kept is sent again, from a frame boundary, when the connection is
-//! lost: Graphite overwrites equal timestamps, so repeating is harmless and losing is not. What will never
+//! byte and the redo window has passed with the connection healthy. The last `redo_bytes` acknowledged
+//! are kept even then (that kernel may hold them unread), and everything kept is sent again, from a
+//! frame boundary, when the connection is lost: Graphite overwrites equal timestamps, so repeating is harmless and losing is not. What will never
 //! be sent again is *gone*: only then may the journal forget it.
 
 pub use super::lane::{Accepted, Frame, Lane, Limits};
@@ -58,9 +58,9 @@ pub struct Outbound {
     last: Lane,
     /// Written on this connection, in order: the delivered ones kept for redo, then those in flight.
     written: VecDeque<Sent>,
-    written_bytes: usize,
     /// How many at the front of `written` are acknowledged, and how many of those are delivered.
     acknowledged: usize,
+    acknowledged_bytes: usize,
     delivered: usize,
     /// Length of the current connection's stream.
     position: u64,
@@ -78,8 +78,8 @@ impl Outbound {
             queues: Lane::ALL.map(Queue::new),
             last: Lane::Live,
             written: VecDeque::new(),
-            written_bytes: 0,
             acknowledged: 0,
+            acknowledged_bytes: 0,
             delivered: 0,
             position: 0,
             queued: Points::default(),
@@ -122,7 +122,6 @@ impl Outbound {
         self.frames_sent += 1;
         self.frames_repeated += u64::from(sent.writes > 1);
         self.bytes_sent += sent.frame.bytes.len() as u64;
-        self.written_bytes += sent.frame.bytes.len();
         let frame = sent.frame.clone();
         self.written.push_back(sent);
         Some(frame)
@@ -157,6 +156,7 @@ impl Outbound {
             }
             sent.acknowledged_ms = Some(now_ms);
             self.acknowledged += 1;
+            self.acknowledged_bytes += sent.frame.bytes.len();
         }
     }
 
@@ -166,7 +166,7 @@ impl Outbound {
             now_ms.saturating_sub(self.limits.redo_window_ms),
             on_delivered,
         );
-        // What is delivered is kept as long as it belongs to the last `redo_bytes` of the stream.
+        // What is delivered is kept as long as it belongs to the last `redo_bytes` that the peer's kernel took.
         self.forget(self.limits.redo_bytes);
     }
 
@@ -192,14 +192,15 @@ impl Outbound {
         }
     }
 
-    /// Lets go of delivered frames, the oldest first, that the last `redo_bytes` of the stream do not need.
+    /// Lets go of delivered frames, the oldest first, that the last `redo_bytes` acknowledged do not need. What
+    /// waits in our own kernel pushes nothing out of the peer's.
     fn forget(&mut self, redo_bytes: usize) {
         while self.delivered > 0 {
             let oldest = self.written[0].frame.bytes.len();
-            if self.written_bytes - oldest < redo_bytes {
+            if self.acknowledged_bytes - oldest < redo_bytes {
                 break;
             }
-            self.written_bytes -= oldest;
+            self.acknowledged_bytes -= oldest;
             self.delivered -= 1;
             self.acknowledged -= 1;
             if let Some(sent) = self.written.pop_front() {
@@ -212,7 +213,7 @@ impl Outbound {
     pub fn lost(&mut self, mut on_delivered: impl FnMut(&Frame, Delivery)) {
         self.acknowledged = 0;
         self.delivered = 0;
-        self.written_bytes = 0;
+        self.acknowledged_bytes = 0;
         self.position = 0;
         while let Some(mut sent) = self.written.pop_back() {
             sent.acknowledged_ms = None;
@@ -230,19 +231,36 @@ impl Outbound {
         }
     }
 
+    /// Everything is delivered, and of earlier runs something is only kept for a redo: while nothing new pushes it
+    /// out, it holds their segments, and a journal full of them takes nothing new. The stream should end in
+    /// order once, so that carbon confirms what it has read.
+    pub fn wants_confirmation(&self) -> bool {
+        let recovered = |sent: &Sent| sent.frame.lane == Lane::Recovered;
+        self.points_queued() == 0 && self.written.iter().any(recovered)
+    }
+
     /// Takes out the oldest live frame that may still have to be sent: an orderly stop writes it to the
     /// journal. Those of earlier runs are there already.
-    pub fn take_backlog(&mut self) -> Option<Rc<Frame>> {
+    /// Says how many of its points were not delivered yet.
+    pub fn take_backlog(&mut self) -> Option<(Rc<Frame>, u32)> {
         if self.written.is_empty() {
             self.flush();
         } else {
             self.lost(|_, _| {});
         }
         let sent = self.queues[Lane::Live as usize].waiting.pop_front()?;
-        if !sent.delivered {
-            self.queued.take(&sent.frame);
+        if sent.delivered {
+            return Some((sent.frame, 0));
         }
-        Some(sent.frame)
+        self.queued.take(&sent.frame);
+        let points = sent.frame.points;
+        Some((sent.frame, points))
+    }
+
+    /// Live frames that may still have to be sent, delivered or not: [`Outbound::take_backlog`] has something.
+    pub fn has_backlog(&self) -> bool {
+        let live = |sent: &Sent| sent.frame.lane == Lane::Live;
+        !self.queues[Lane::Live as usize].is_empty() || self.written.iter().any(live)
     }
 
     pub fn protocol(&self) -> Protocol {
@@ -389,7 +407,19 @@ pub(super) mod tests {
         }
         outbound.acknowledged(u64::MAX, 100);
         outbound.tick(1100, |_, _| {});
-        assert_eq!(outbound.written_bytes, 32, "four lines cover 30 bytes");
+        let kept = |outbound: &Outbound| outbound.written.len() * 8;
+        assert_eq!(kept(&outbound), 32, "four lines cover 30 bytes");
+        for at in 0..100 {
+            push(&mut outbound, "a", at);
+            outbound.flush();
+            outbound.next_due(at);
+        }
+        outbound.tick(2000, |_, _| {});
+        assert_eq!(
+            kept(&outbound),
+            832,
+            "what is not acknowledged pushes nothing out"
+        );
     }
 
     #[test]
@@ -440,12 +470,24 @@ pub(super) mod tests {
         assert_eq!(sent(&mut outbound), "l0 r0 l1 ");
         assert_eq!(sent(&mut outbound), "r1 l2 r2 ");
         assert_eq!(outbound.take_gone(), Points::default());
+        assert!(!outbound.wants_confirmation(), "not delivered yet");
+        outbound.acknowledged(u64::MAX, 0);
+        outbound.tick(1000, |_, _| {});
+        assert_eq!(
+            outbound.take_gone(),
+            Points {
+                live: 1,
+                recovered: 1
+            }
+        );
+        assert!(outbound.wants_confirmation());
         outbound.confirmed(|_, _| {});
-        let all = Points {
-            live: 3,
-            recovered: 3,
+        assert!(!outbound.wants_confirmation());
+        let rest = Points {
+            live: 2,
+            recovered: 2,
         };
-        assert_eq!(outbound.take_gone(), all);
+        assert_eq!(outbound.take_gone(), rest);
     }
 
     #[test]
@@ -459,11 +501,14 @@ pub(super) mod tests {
         outbound.acknowledged(u64::MAX, 0);
         outbound.tick(1000, |_, _| {});
         assert_eq!(outbound.points_queued(), 0);
+        assert!(outbound.has_backlog());
         // Lines of 8 bytes: four cover the last 30.
         assert_eq!(outbound.take_gone().live, 1);
         let backlog: Vec<String> =
-            std::iter::from_fn(|| outbound.take_backlog().map(|frame| text(Some(frame)))).collect();
+            std::iter::from_fn(|| outbound.take_backlog().map(|(frame, _)| text(Some(frame))))
+                .collect();
         assert_eq!(backlog.len(), 4, "{backlog:?}");
         assert_eq!(backlog[0], "b 1.0 5\n");
+        assert!(!outbound.has_backlog());
     }
 }

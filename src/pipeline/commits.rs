@@ -16,7 +16,7 @@ pub(super) enum Backlog {
     /// Nothing was asked for; a shard with a journal needs nothing more.
     #[default]
     Queued,
-    /// Points handed to the journal so far.
+    /// Undelivered points handed to the journal so far.
     Keeping(u64),
 }
 
@@ -55,7 +55,8 @@ impl Pipeline {
     /// The service stops: what carbon has not taken goes to the journal, where it is not there already.
     /// A step at a time; true when everything is there.
     pub fn keep_backlog(&mut self) -> bool {
-        if self.journal.durability() == Durability::Memory && self.outbound.queued().live > 0 {
+        // Also what is delivered and kept for a redo: carbon may die with it unread when nobody is here to repeat it.
+        if self.journal.durability() == Durability::Memory && self.outbound.has_backlog() {
             self.journal.keep_backlog();
             self.backlog = Backlog::Keeping(0);
         }
@@ -64,10 +65,10 @@ impl Pipeline {
         };
         let protocol = self.outbound.protocol();
         while self.journal.pending_bytes() < BACKLOG_STEP_BYTES {
-            let Some(frame) = self.outbound.take_backlog() else {
+            let Some((frame, undelivered)) = self.outbound.take_backlog() else {
                 return self.journal.is_idle();
             };
-            *kept += u64::from(frame.points);
+            *kept += u64::from(undelivered);
             frame.points(protocol, |point| {
                 self.journal.push(point);
             });

@@ -5,7 +5,7 @@ use super::ledger::Ledger;
 use skyline_flux::journal::cursor::{Cursor, FILE_BYTES, Ignored};
 use skyline_flux::journal::reader::{Next, Reader};
 use skyline_flux::journal::{SegmentId, Write};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Power is lost between sectors of this size.
 const SECTOR: usize = 512;
@@ -183,18 +183,18 @@ impl Disk {
         self.damaged += 1;
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.cursors.is_empty()
-    }
-
     pub fn count(&self, which: impl Fn(&SegmentId) -> bool) -> u64 {
         self.files.keys().filter(|id| which(id)).count() as u64
     }
 
-    /// Every point that a start would find.
-    pub fn points(&self) -> Vec<usize> {
+    /// Every point that a start would find; after a loss of power, if `synced`.
+    pub fn points(&self, synced: bool) -> BTreeSet<usize> {
         let files = self.files.iter();
-        let found = files.flat_map(|(id, file)| records(*id, &file.cached));
+        let found = files.flat_map(|(id, file)| match synced {
+            true if !file.named => Vec::new(),
+            true => records(*id, &file.synced),
+            false => records(*id, &file.cached),
+        });
         found.flat_map(|(_, numbers)| numbers).collect()
     }
 }

@@ -4,7 +4,7 @@
 //! a metric at a timestamp: several values may be tried for it, and de-duplication lets one through.
 
 use skyline_flux::journal::Durability;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The number of a point.
 pub type Number = usize;
@@ -243,11 +243,17 @@ impl Ledger {
         }
     }
 
-    /// An orderly stop has kept everything in synced files.
-    pub fn kept(&mut self) {
-        for (_, durability) in self.points.iter_mut().flat_map(|p| &mut p.promises) {
-            if *durability == Durability::Memory {
-                *durability = Durability::Fsync;
+    /// An orderly stop has kept everything; an original of an earlier run as well as it was kept then.
+    pub fn kept(&mut self, synced: &BTreeSet<Number>) {
+        for (number, point) in self.points.iter_mut().enumerate() {
+            let now = match synced.contains(&number) {
+                true => Durability::Fsync,
+                false => Durability::Journal,
+            };
+            for (_, durability) in &mut point.promises {
+                if *durability == Durability::Memory {
+                    *durability = now;
+                }
             }
         }
     }
@@ -268,20 +274,19 @@ impl Ledger {
         }
     }
 
-    /// Acknowledged and not delivered, with nothing to excuse it.
-    pub fn owed(&self) -> impl Iterator<Item = Number> {
-        let numbers = self.points.iter().enumerate();
-        let owed = numbers.filter(|(_, point)| {
+    /// Acknowledged and neither delivered nor kept, with nothing to excuse it.
+    pub fn owed(&self, kept: &BTreeSet<Number>) -> Vec<Number> {
+        let is_safe = |number: &Number| {
+            let point = &self.points[*number];
+            point.delivered > 0 || point.given_up || kept.contains(number)
+        };
+        let is_owed = |number: &Number| {
+            let point = &self.points[*number];
             let slot = self.slots.get(&(point.metric, point.timestamp));
-            let others = slot.into_iter().flatten().map(|other| &self.points[*other]);
-            let arrived = match point.fill {
-                true => point.delivered > 0,
-                false => others.clone().any(|other| other.delivered > 0),
-            };
-            let given_up = point.given_up || others.clone().any(|other| other.given_up);
-            !point.promises.is_empty() && !arrived && !given_up
-        });
-        owed.map(|(number, _)| number)
+            let rivals = slot.filter(|_| !point.fill).into_iter().flatten();
+            !point.promises.is_empty() && !is_safe(number) && !rivals.into_iter().any(is_safe)
+        };
+        (0..self.points.len()).filter(is_owed).collect()
     }
 
     /// A point and all others at its timestamp.
@@ -294,7 +299,8 @@ impl Ledger {
 
     /// Invariants 1, 3 and 4, when everything has arrived.
     pub fn check(&self) {
-        let owed: Vec<_> = self.owed().map(|number| self.rivals(number)).collect();
+        let owed: Vec<_> = self.owed(&BTreeSet::new());
+        let owed: Vec<_> = owed.iter().map(|number| self.rivals(*number)).collect();
         assert!(owed.is_empty(), "acknowledged and lost: {owed:#?}");
         let eras = self.eras();
         for (number, point) in self.points.iter().enumerate() {

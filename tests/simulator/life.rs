@@ -115,7 +115,6 @@ fn killed(process: Option<Process>, world: &mut World) -> End {
     let mut durability = Durability::Fsync;
     if let Some(process) = process {
         durability = process.recipe.durability;
-        process.check(world);
         note_inexactness(&process, world);
         process.end(power, world);
     } else if power {
@@ -164,19 +163,17 @@ fn stopped(process: Process, world: &mut World) -> End {
         }
         return End::Late;
     }
-    world.ledger.kept();
+    world.ledger.kept(&world.disk.points(true));
     check_kept(world);
     if marks { End::Clean } else { End::Late }
 }
 
 /// What is owed and not with carbon is in the files.
 fn check_kept(world: &World) {
-    let mut owed: Vec<usize> = world.ledger.owed().collect();
-    if owed.is_empty() || !world.carbon.is_quiet() {
+    if !world.carbon.is_quiet() {
         return;
     }
-    let kept = world.disk.points();
-    owed.retain(|number| !kept.contains(number));
+    let owed = world.ledger.owed(&world.disk.points(false));
     assert!(owed.is_empty(), "neither delivered nor kept: {owed:?}");
 }
 

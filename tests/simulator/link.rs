@@ -125,8 +125,9 @@ impl Shard {
         }
         for _ in 0..world.dice.between(1, 4) {
             if self.link.frame.is_none() && !self.next_frame(mesh, world)? {
-                let all_written = self.pipeline.outbound.all_written();
-                if phase == Phase::Flushing && all_written {
+                let outbound = &self.pipeline.outbound;
+                let parts = phase == Phase::Flushing || outbound.wants_confirmation();
+                if parts && outbound.all_written() {
                     world.effect("farewell", [self.index as u64, pipe])?;
                     world.carbon.finish(pipe);
                     let until_us = world.now_us + FAREWELL_US;

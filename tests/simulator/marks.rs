@@ -17,13 +17,13 @@ pub struct Marks {
 
 impl Marks {
     /// The process is gone. What the store had taken in is carried out, or not.
-    pub fn drop_wire(&mut self, world: &mut World) {
+    pub fn drop_wire(&mut self, exact: bool, world: &mut World) {
         let Some(mut wire) = self.wire.take() else {
             return;
         };
         for _ in 0..world.dice.part(wire.asked.len()) {
             let now_ms = world.now_ms();
-            world.store.step(&mut wire, &world.ledger, now_ms);
+            world.store.step(&mut wire, exact, &world.ledger, now_ms);
         }
     }
 }
@@ -44,8 +44,9 @@ impl Shard {
             return self.turn(mesh, world, |p, _| p.store_lost());
         }
         let now_ms = world.now_ms();
+        let exact = self.pipeline.owner().evicted_unsaved == 0;
         if world.dice.one_in(2) {
-            world.store.step(&mut wire, &world.ledger, now_ms);
+            world.store.step(&mut wire, exact, &world.ledger, now_ms);
         }
         if world.dice.one_in(2) {
             while let Some((asked, reply)) = wire.answered.pop_front() {

@@ -190,12 +190,7 @@ impl Core {
         self.kept
     }
 
-    /// Everything is with carbon, though the last of it may be kept for a redo.
-    pub fn is_delivered(&self) -> bool {
-        self.handed_out && !self.allowance_held
-    }
-
-    fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         self.handed_out && !self.allowance_held && self.streams.iter().all(|s| s.settled)
     }
 
