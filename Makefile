@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench load fuzz doc mutants
+.PHONY: help run test check faults bench load fuzz doc mutants
 
 FUZZ_SECONDS ?= 60
 
@@ -19,6 +19,9 @@ test: ## everything that must hold: format, lints, unit, black-box and doc tests
 check: ## what does not need to run: format and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+faults: ## every fault scenario in its long form (20 minutes, as root), and the table for docs/reliability.md
+	@tests/faults.sh
 
 bench: ## the pure stages one by one, with throughput
 	cargo bench

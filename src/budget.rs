@@ -1,4 +1,5 @@
-//! Admission: one byte budget for each owner shard, the only state that shards share.
+//! Admission: one byte budget for each owner shard, the only state that shards share
+//! (but for the ledgers of namespaces with a quota, [`crate::api::quota`]).
 //!
 //! The shard that read a request reserves for every owner it touches, as if every point were fresh. If
 //! one refuses, it gives the rest back and the request is answered 429. It never waits while holding.

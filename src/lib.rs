@@ -22,7 +22,7 @@
 //! | [`config`] | typed sections with defaults; every problem found at once |
 //! | [`http`] | bytes ⇄ messages; knows no metrics |
 //! | [`api`] | messages → points and a verdict; *the 429 and every other status are decided in* [`api::verdict`] |
-//! | [`budget`] | admission, the one thing shards share |
+//! | [`budget`] | admission; beside the ledgers of [`api::quota`] the one thing shards share |
 //! | [`last`] | the last store: *a mark is written in* `last::writer`; Redis and embedded |
 //! | [`carbon`] | *a frame is cut in* [`carbon::lane`]; what is in flight, delivered and gone in `carbon::outbound` |
 //! | [`journal`] | accepted points in files until they are delivered: *what a 204 waits for* |

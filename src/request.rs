@@ -3,7 +3,7 @@
 use crate::http::response::{Answer, ReplyTo};
 use crate::telemetry::counters::Endpoint;
 
-/// Names a read under way; stale once the read is over, so a late reply finds nothing.
+/// Names a read under way; stale once the read is over, so a late reply finds nothing. The default names none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReadId {
     index: u32,
@@ -53,7 +53,11 @@ pub struct Reads {
 impl Reads {
     pub fn open(&mut self, connection: usize, deadline_ms: u64, began_us: u64) -> ReadId {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.reads.push(Read::default());
+            self.reads.push(Read {
+                // 0 is what a connection that has read nothing yet holds.
+                generation: 1,
+                ..Read::default()
+            });
             (self.reads.len() - 1) as u32
         });
         let read = &mut self.reads[index as usize];
@@ -233,6 +237,16 @@ mod tests {
         reads.decided(id, [0].into_iter(), Some(&answer(504)));
         reads.decided(id, [0].into_iter(), None);
         assert_eq!(statuses(&mut reads, id), [504]);
+    }
+
+    #[test]
+    fn a_connection_that_never_read_closes_nobodys_read() {
+        let mut reads = Reads::default();
+        let id = reads.open(7, 1000, 0);
+        reads.push(id, None, answer(204), 1, TO);
+        reads.handed_over(id);
+        assert_eq!(reads.close(ReadId::default()), None);
+        assert_eq!(reads.decided(id, [0].into_iter(), None), Some(7));
     }
 
     #[test]

@@ -92,6 +92,10 @@ impl Gathered {
         }
     }
 
+    pub fn hash(&self, name: &str) -> NameHash {
+        self.hasher.hash(name)
+    }
+
     /// A request begins: what is pushed from here on can be rolled back.
     pub fn begin(&mut self) {
         self.touched.clear();

@@ -122,7 +122,10 @@ fn table(printed: &str) -> String {
         if lines[0].starts_with('[') {
             section = format!("{}.", lines.remove(0).trim_matches(['[', ']']));
         }
-        let line = lines.pop().expect("the key's own line");
+        // A list takes several lines, of which the first names the key.
+        let own = lines.iter().rposition(|line| line.contains(" = "));
+        let line = lines[own.expect("the key's own line")];
+        lines.truncate(own.unwrap_or_default());
         let words: Vec<&str> = lines.iter().map(|l| l.trim_start_matches("# ")).collect();
         let comment = words.join(" ").replace('<', "&lt;");
         let (what, default) = comment.split_once(" Default ").expect("a default");

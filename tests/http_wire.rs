@@ -334,6 +334,8 @@ fn bodies_that_do_not_arrive_whole_are_bounded_together() {
     let flux = Flux::builder()
         .shards(1)
         .set("http.buffered_bytes_max", BOUND)
+        .set("http.body_bytes_max", 500_000)
+        .set("http.inflated_bytes_max", 100_000)
         .start();
     let head = "POST /metric_data_post HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\n";
     let part = [head.as_bytes(), &[b' '; 400_000]].concat();

@@ -25,8 +25,9 @@ for need in "${needs[@]}"; do
   # Debian's daemons live in sbin, which a plain user's PATH leaves out.
   PATH="$PATH:/usr/sbin:/sbin" command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}")
 done
-# Debian's own interpreter: the one that has the whisper module (a pyenv shim may come first in PATH).
+# Debian's own interpreter: the one that has the whisper and requests modules (a pyenv shim may come first in PATH).
 /usr/bin/python3 -c 'import whisper' 2>/dev/null || missing+=(python3 python3-whisper)
+/usr/bin/python3 -c 'import requests' 2>/dev/null || missing+=(python3 python3-requests)
 
 if [ "${#missing[@]}" -gt 0 ]; then
   echo "install: installing from Debian's packages: ${missing[*]}"

@@ -61,6 +61,7 @@ fn an_owner_that_stands_still_costs_only_those_who_touch_it() {
         .shards(2)
         .set("http.request_deadline_ms", 2_000)
         .set("http.body_bytes_max", 16 * 1024)
+        .set("http.inflated_bytes_max", 16 * 1024)
         .set("points.in_flight_bytes_max", 256 * 1024)
         .start();
     let mut near = client_of_shard_0(&flux);

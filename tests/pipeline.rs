@@ -11,6 +11,7 @@ use skyline_flux::http::Limits;
 use skyline_flux::journal::{Durability, Journal, commit};
 use skyline_flux::last::writer::Writer;
 use skyline_flux::pipeline::{Connection, Now, Pipeline, Settings, Stages};
+use skyline_flux::populate::address::Hosts;
 use skyline_flux::router::{Gathered, NameHasher};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,21 +39,22 @@ struct Shards {
 impl Shards {
     fn new(count: usize, budget: usize) -> Shards {
         let budgets = Budgets::new(count, budget);
-        let api = Arc::new(Api {
-            keys: Keys::new(KEY, &BTreeMap::new()),
-            limits: PointLimits {
+        let api = Arc::new(Api::new(
+            Keys::new(KEY, &BTreeMap::new()),
+            PointLimits {
                 age_seconds_max: 3600,
                 future_seconds_max: 60,
                 points_per_request_max: 1000,
                 whisper_path_bytes: 30,
             },
-        });
+        ));
         let shard = |shard| {
             let settings = Settings {
                 shard,
                 shards: count,
                 pipeline_max: 4,
                 request_deadline_ms: 1000,
+                hosts: Hosts(Vec::new()),
                 tick_ms: 5,
             };
             let outbound = OutboundLimits {

@@ -72,7 +72,13 @@ fn nothing_on_the_data_path_takes_a_lock() {
         "LazyLock",
         "static mut",
     ];
-    settle(rules::words(&sources(), &locks), &[]);
+    settle(
+        rules::words(&sources(), &locks),
+        &[Exception {
+            at: "src/last/embedded.rs",
+            reason: "off the shards: its callers wait for a disk anyway",
+        }],
+    );
 }
 
 /// Each Pending poll of a glommio channel's receiver inside one of these leaves a waker behind, until a
@@ -125,7 +131,13 @@ fn files_and_functions_stay_readable() {
     let all = sources();
     let mut findings = rules::long_files(&all, FILE_LINES_MAX);
     findings.extend(rules::long_functions(&all, FUNCTION_LINES_MAX));
-    settle(findings, &[]);
+    settle(
+        findings,
+        &[Exception {
+            at: "src/telemetry/catalog.rs",
+            reason: "one table of every metric, read as a list",
+        }],
+    );
 }
 
 #[test]

@@ -2,9 +2,15 @@
 //! answers and what this one does, in one table.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 
+use flate2::Compression;
+use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use skyline_flux::api::auth::Keys;
-use skyline_flux::api::{Api, Decision, PointLimits, Scratch, Tally};
+use skyline_flux::api::quota::Quotas;
+use skyline_flux::api::skip::Skip;
+use skyline_flux::api::{Api, Decision, PointLimits, Scratch, Tally, verdict};
+use skyline_flux::http::encoding::Inflater;
 use skyline_flux::http::response::Answer;
 use skyline_flux::http::{ContentEncoding, Fields, Message, Method};
 use skyline_flux::point::Collected;
@@ -18,15 +24,15 @@ const NOW: u32 = 1_795_454_579;
 fn api() -> Api {
     let namespaces = [(K2, "warehouse-1"), (DIGITS, "digits")];
     let namespaces = namespaces.map(|(key, prefix)| (key.to_owned(), prefix.to_owned()));
-    Api {
-        keys: Keys::new(KEY, &BTreeMap::from(namespaces)),
-        limits: PointLimits {
+    Api::new(
+        Keys::new(KEY, &BTreeMap::from(namespaces)),
+        PointLimits {
             age_seconds_max: 3600,
             future_seconds_max: 60,
             points_per_request_max: 1000,
             whisper_path_bytes: "/opt/graphite/storage/whisper".len(),
         },
-    }
+    )
 }
 
 /// A request as a row of the table writes it; `KEY`, `K2`, `DIGITS`, `N`, `N-3600` in braces stand for values.
@@ -36,8 +42,16 @@ enum Ask {
     Body(&'static [u8]),
     With(Fields<'static>, &'static str),
     At(Method, &'static str, &'static str),
+    /// A body that comes encoded, with what the field says it is.
+    Coded(ContentEncoding, fn(&[u8]) -> Vec<u8>, &'static str),
+    /// Telegraf's batch: fields `key` and `telegraf`, and `prefix` where it is not empty.
+    Batch(&'static str, &'static str, &'static str),
+    /// After a first POST, where `warehouse-1` may have two metrics.
+    Quota(&'static str, &'static Ask),
+    /// Where `skyline.analyzer.` is skipped, but not `skyline.analyzer.run_time`.
+    Skipping(&'static Ask),
 }
-use Ask::{At, Body, Get, Post, With};
+use Ask::{At, Batch, Body, Coded, Get, Post, Quota, Skipping, With};
 
 /// What a row expects of this program.
 enum Want {
@@ -51,9 +65,15 @@ enum Want {
     Refused(u16, &'static str),
     /// This status and exactly this body.
     Exactly(u16, &'static str),
+    /// The same, and these points all the same.
+    Partly(u16, &'static str, &'static [(&'static str, f64, i64)]),
+    /// 204, these points, and this many values without a name, or without any number.
+    Unnamed(&'static [(&'static str, f64, i64)], u32),
+    /// 204, these points, and this many that match a skip pattern.
+    Skipped(&'static [(&'static str, f64, i64)], u32),
     Probe,
 }
-use Want::{Exactly, Filled, NotFinite, Points, Probe, Refused};
+use Want::{Exactly, Filled, NotFinite, Partly, Points, Probe, Refused, Skipped};
 
 const AB: Want = Points(&[("a.b", 1.0, 0)]);
 const fn point(point: &'static [(&'static str, f64, i64)]) -> Want {
@@ -79,6 +99,42 @@ fn with_header(key: Option<&'static [u8]>, x_test_only: Option<&'static [u8]>) -
     }
 }
 
+fn plain(body: &[u8]) -> Vec<u8> {
+    body.to_vec()
+}
+
+fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(body).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn two_members(body: &[u8]) -> Vec<u8> {
+    let (a, b) = body.split_at(body.len() / 2);
+    [gzip(a), gzip(b)].concat()
+}
+
+fn cut_off(body: &[u8]) -> Vec<u8> {
+    let whole = gzip(body);
+    whole[..whole.len() - 1].to_vec()
+}
+
+fn bomb(body: &[u8]) -> Vec<u8> {
+    gzip(&[body, &vec![b' '; 64 << 20]].concat())
+}
+
+fn zlib(body: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(body).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn raw_deflate(body: &[u8]) -> Vec<u8> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(body).unwrap();
+    encoder.finish().unwrap()
+}
+
 fn header_key(key: &'static str) -> Fields<'static> {
     with_header(Some(key.as_bytes()), None)
 }
@@ -94,6 +150,25 @@ const NOTHING_KEPT: &str = "nothing of a bad request is accepted";
 
 const TEST_REPORT: &str = r#"{"namespace": "None", "message": "metric ingestion test, no metrics were ingested only counts are reported", "ingest_count": 1, "drop_count": 0, "metrics": "['a.b']", "dropped": "[]"}"#;
 const TEST_REPORT_2: &str = r#"{"namespace": "None", "message": "metric ingestion test, no metrics were ingested only counts are reported", "ingest_count": 2, "drop_count": 0, "metrics": "['a.a', 'a.b']", "dropped": "[]"}"#;
+
+const TOLD: &str = "the 207 that the documentation promises";
+const HEADER_ONLY: &str = r#"{"metric":"a.b","value":1.0,"timestamp":{N}}"#;
+const B: &str = r#"{"metric":"a.b","value":1.0,"timestamp":{N},"key":"{KEY}"}"#;
+const A_B: &str = r#"{"key":"{K2}","metrics":[{"metric":"a","value":1},{"metric":"b","value":1}]}"#;
+const C: &Ask = &Post(r#"{"key":"{K2}","metric":"c","value":1}"#);
+const C_BATCH: &Ask = &Batch(
+    "{K2}",
+    "",
+    r#"{"metrics":[{"fields":{"n":1,"s":"x"},"name":"m","tags":{"host":"h"},"timestamp":{N}}]}"#,
+);
+const DROPPED_126: &str = r#"{"code": 207, "data": [{"metric": "h.example.org.cpu-total.-var-log.c_d.cpu.state", "status": 400, "reason": "non-numeric value"}, {"metric": "h.example.org.cpu-total.-var-log.c_d.cpu.up", "status": 400, "reason": "non-numeric value"}], "message": "2 non-numeric value metrics were dropped", "dropped non-numeric metrics": ["h.example.org.cpu-total.-var-log.c_d.cpu.state", "h.example.org.cpu-total.-var-log.c_d.cpu.up"], "dropped non-numeric metrics count": 2, "processed metrics count": 2, "submitted metrics count": 2, "defined skipped_metrics_count": 0}"#;
+const DROPPED_127: &str = r#"{"code": 207, "data": [{"metric": "tg.h.x.m.s", "status": 400, "reason": "non-numeric value"}], "message": "1 non-numeric value metrics were dropped", "dropped non-numeric metrics": ["tg.h.x.m.s"], "dropped non-numeric metrics count": 1, "processed metrics count": 1, "submitted metrics count": 1, "defined skipped_metrics_count": 0}"#;
+const OVER_121: &str = r#"{"code": 207, "data": [{"metric": "c", "status": 400}, {"metric": "a", "status": 204}, {"metric": "b", "status": 204}], "error": "over quota - this account is allowed 2 metrics and an additional 1 new metrics were posted that have been rejected", "message": "2 metrics were processed and 1 metrics were rejected", "rejected metrics": ["c"], "rejected metrics count": 1, "processed metrics": ["a", "b"], "processed metrics count": 2, "submitted metrics count": 3, "defined skipped_metrics count": 0}"#;
+const OVER_122: &str = r#"{"code": 400, "data": [{"metric": "c", "status": 400}], "error": "over quota - this account is allowed 2 metrics and an additional 1 new metrics were posted that have been rejected", "message": "0 metrics were processed and 1 metrics were rejected", "rejected metrics": ["c"], "rejected metrics count": 1, "processed metrics": [], "processed metrics count": 0, "submitted metrics count": 1, "defined skipped_metrics count": 0}"#;
+const OVER_BATCH: &str = r#"{"code": 400, "data": [{"metric": "h.m.n", "status": 400}], "error": "over quota - this account is allowed 2 metrics and an additional 1 new metrics were posted that have been rejected", "message": "0 metrics were processed and 1 metrics were rejected", "rejected metrics": ["h.m.n"], "rejected metrics count": 1, "processed metrics": [], "processed metrics count": 0, "submitted metrics count": 1, "defined skipped_metrics count": 0, "dropped non-numeric metrics": ["h.m.s"], "dropped non-numeric metrics count": 1}"#;
+const OVER_GET: &str = r#"{"code": 400, "error": "over quota - this account is allowed 2 metrics and an additional metric was posted that has been rejected", "rejected metric": "c"}"#;
+const TEST_REPORT_SKIPPED: &str = r#"{"namespace": "None", "message": "metric ingestion test, no metrics were ingested only counts are reported", "ingest_count": 1, "drop_count": 1, "metrics": "['a']", "dropped": "['skyline.analyzer.x']"}"#;
+const TEST_REPORT_BATCH: &str = r#"{"namespace": "warehouse-1", "message": "metric ingestion test, no metrics were ingested only counts are reported", "ingest_count": 1, "drop_count": 1, "metrics": "['warehouse-1.h.m.n']", "dropped": "['h.m.s']"}"#;
 
 #[rustfmt::skip]
 fn get_rows() -> Vec<Row> {
@@ -245,6 +320,10 @@ fn post_rows() -> Vec<Row> {
         Row("97", Body(b"{\x00\"\x00a\x00\"\x00:\x001\x00}\x00"), "204", Refused(400, "invalid json data"), "UTF-16 is 400"),
         Row("98", Post(r#"{"metric":"a","metric":"b","value":1.0,"key":"{KEY}"}"#), "204, b", point(&[("b", 1.0, 0)]), ""),
         Row("99", At(Method::Post, "/metric_data_post?user=a", r#"{"metric":"a.b","value":1.0,"key":"{KEY}"}"#), "204", AB, ""),
+        Row("100", Coded(ContentEncoding::Gzip, gzip, B), "204", AB, ""),
+        Row("101", Coded(ContentEncoding::Identity, gzip, B), "400", Refused(400, "no POST data received"), ""),
+        Row("102", Coded(ContentEncoding::Gzip, gzip, B), "400, the field says GZIP", AB, "an encoding's name has no case"),
+        Row("103", Coded(ContentEncoding::Gzip, plain, "garbage"), "400", Refused(400, "invalid json data - the gzip body is damaged"), ""),
         Row("104", Post(r#"{"metric":"a.b","value":1.0,"timestamp":{N-501},"key":"{KEY}"}"#), "204", point(&[("a.b", 1.0, -501)]), ""),
         Row("104", Post(r#"{"metric":"a.b","value":1.0,"timestamp":{N-3601},"key":"{KEY}"}"#), "400", Refused(400, "invalid timestamp - metric \\\"a.b\\\" - timestamp is too old, older than 3600 seconds"), ""),
         Row("104", Post(r#"{"metric":"a.b","value":1.0,"timestamp":{N+30},"key":"{KEY}"}"#), "204", point(&[("a.b", 1.0, 30)]), ""),
@@ -278,6 +357,17 @@ fn post_rows() -> Vec<Row> {
         Row("119", Post(r#"{"status":"x","status_code":"abc"}"#), "500", Refused(400, "invalid status_code - "), ALWAYS_ANSWERED),
         Row("120", Post(r#"{"key":"{KEY}","validate_key":true}"#), "200", Exactly(200, r#"{"status": "key valid"}"#), ""),
         Row("120", Post(r#"{"key":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx","validate_key":true}"#), "401", Refused(401, "invalid key"), ""),
+        Row("121", Quota(HEADER_ONLY, &Post(r#"{"key":"{K2}","metrics":[{"metric":"a","value":1},{"metric":"b","value":1},{"metric":"c","value":1}]}"#)), "207", Partly(207, OVER_121, &[("warehouse-1.a", 1.0, 0), ("warehouse-1.b", 1.0, 0)]), ""),
+        Row("122", Quota(A_B, C), "400", Partly(400, OVER_122, &[]), ""),
+        Row("122", Quota(A_B, &Get("key={K2}&metric=c&value=1")), "400", Partly(400, OVER_GET, &[]), ""),
+        Row("122", Quota(A_B, &Post(A_B)), "204", Points(&[("warehouse-1.a", 1.0, 0), ("warehouse-1.b", 1.0, 0)]), ""),
+        Row("122", Quota(A_B, &Post(r#"{"key":"{KEY}","metric":"c","value":1}"#)), "204", Points(&[("c", 1.0, 0)]), ""),
+        Row("122", Quota(A_B, C_BATCH), "400", Partly(400, OVER_BATCH, &[]), ""),
+        Row("123", Skipping(&Post(r#"{"key":"{KEY}","metric":"skyline.analyzer.x","value":1}"#)), "204, nothing queued", Skipped(&[], 1), ""),
+        Row("123", Skipping(&Post(r#"{"key":"{KEY}","metrics":[{"metric":"a","value":1},{"metric":"x.skyline.analyzer.x","value":"no number"},{"metric":"skyline.analyzer.run_time","value":2}]}"#)), "204", Skipped(&[("a", 1.0, 0), ("skyline.analyzer.run_time", 2.0, 0)], 1), ""),
+        Row("123", Skipping(&Get("key={KEY}&metric=skyline.analyzer.x&value=1")), "204, queued", Points(&[("skyline.analyzer.x", 1.0, 0)]), ""),
+        Row("123", Skipping(&Post(r#"{"key":"{KEY}","test":true,"metrics":[{"metric":"a","value":1},{"metric":"skyline.analyzer.x","value":1}]}"#)), "200", Exactly(200, TEST_REPORT_SKIPPED), ""),
+        Row("124", Post(r#"{"key":"{KEY}","metric":"otel.traces.x","value":1}"#), "204, aggregated", Points(&[("otel.traces.x", 1.0, 0)]), ""),
         Row("125", At(Method::Get, "/metric_data_post", ""), "405", Refused(405, "method not allowed"), ""),
         Row("125a", Post(r#"{"key":"{KEY}","metrics":5}"#), "500", Refused(400, "invalid metric - metrics is not a list"), ALWAYS_ANSWERED),
         Row("125a", Post(r#"{"key":"{KEY}","metrics":"ab"}"#), "400", Refused(400, "invalid metric - "), ""),
@@ -287,8 +377,6 @@ fn post_rows() -> Vec<Row> {
         Row("125d", Post(r#"{"key":"{KEY}","metrics":[{"value":1}]}"#), "400", Refused(400, "invalid metric - "), ""),
         Row("125d", Post(r#"{"key":"{KEY}","metrics":[[1]]}"#), "400", Refused(400, "invalid metric - "), ""),
         Row("125e", Post(r#"{"key":{DIGITS},"metric":"a.b","value":1}"#), "401", Refused(401, "invalid key"), ""),
-        Row("129", Post(r#"{"key":"{KEY}","metrics":[{"fields":{"usage.idle":1.5},"name":"cpu","tags":{"host":"h"},"timestamp":{N}}]}"#), "400", Refused(400, "invalid metric - item 1 - the item has no metric"), ""),
-        Row("136", With(header_key(KEY), r#"{"fields":{"usage.idle":1.5},"name":"cpu","tags":{"host":"h"},"timestamp":{N}}"#), "400", Refused(400, "no metric data passed"), ""),
         Row("137b", With(header_key("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"), r#"{"metric":"a.b","value":1.0,"key":"{KEY}"}"#), "401", Refused(401, "invalid key"), ""),
         // Ours alone.
         Row("+", At(Method::Post, "//flux/metric_data_post", r#"{"metric":"a.b","value":1.0,"key":"{KEY}"}"#), "404", AB, "the proxy's prefix is known here"),
@@ -300,8 +388,56 @@ fn post_rows() -> Vec<Row> {
         Row("+", Post(r#"{"key":"{KEY}","metric":"{KEY}{","value":1}"#), "400", Refused(400, "invalid metric - metric hidden - invalid characters in name"), "a key is never echoed"),
         Row("+", Post(r#"{"key":"{KEY}","metrics":[{1001}]}"#), "204", Refused(413, "too many points in one request - 1001, and points_per_request_max is 1000"), "bounded"),
         Row("+", With(Fields { content_encoding: ContentEncoding::Unknown, ..header_key(KEY) }, r#"{"metric":"a.b","value":1}"#), "204", Refused(415, "content encoding not supported"), "an unknown Content-Encoding is 415"),
-        Row("+", At(Method::Post, "/populate_metric", "{}"), "400", Refused(404, "populate is not available in this version"), "not built yet"),
     ]
+}
+
+#[rustfmt::skip]
+fn telegraf_rows() -> Vec<Row> {
+    vec![
+        Row("126", Batch("{KEY}", "", r#"{"metrics":[{E}]}"#), "204", Partly(207, DROPPED_126, &[("h.example.org.cpu-total.-var-log.c_d.cpu.usage_idle", 1.5, 0), ("h.example.org.cpu-total.-var-log.c_d.cpu.total-x", 3.0, 0)]), TOLD),
+        Row("126", Batch("{KEY}", "", r#"{"metrics":[{"fields":{"n":1.5,"i":-3,"big":18446744073709551616},"name":"m","tags":{"host":"h"},"timestamp":"{N}"}]}"#), "204", Points(&[("h.m.n", 1.5, 0), ("h.m.i", -3.0, 0), ("h.m.big", 18446744073709551616.0, 0)]), ""),
+        Row("127", Batch("{K2}", "tg", r#"{"metrics":[{"fields":{"n":1,"s":"ok"},"name":"m","tags":{"t":"x","host":"h"},"timestamp":{N}}]}"#), "204", Partly(207, DROPPED_127, &[("warehouse-1.tg.h.x.m.n", 1.0, 0)]), TOLD),
+        Row("128", With(Fields { telegraf: Some(b"false"), ..header_key(KEY) }, r#"{"metrics":[{"fields":{"n":1},"name":"m","tags":{"host":"h"},"timestamp":{N}}]}"#), "204", Points(&[("h.m.n", 1.0, 0)]), ""),
+        Row("129", With(header_key(KEY), r#"{"metrics":[{E}]}"#), "400", Refused(400, "invalid metric - item 1 - the item has no metric"), ""),
+        Row("129", With(Fields { telegraf: Some(b""), ..header_key(KEY) }, r#"{"metrics":[{E}]}"#), "400", Refused(400, "invalid metric - item 1 - the item has no metric"), ""),
+        Row("130", Batch("{KEY}", "", r#"{"metrics":[{"fields":{"s":"ok","t":true},"name":"m","tags":{"host":"h"},"timestamp":{N}}]}"#), "400", Refused(400, "invalid metric - no number among the fields"), ""),
+        Row("131", Batch("{KEY}", "", r#"{"metrics":[{"fields":{"n":1},"name":"m","tags":{"t":"h"},"timestamp":{N}}]}"#), "400", Refused(400, "invalid metric - no number among the fields of a metric with a host tag"), ""),
+        Row("132", Batch("{KEY}", "", r#"{"metrics":[{"fields":{"n":1},"name":"disk/x.y","tags":{"host":"h"},"timestamp":{N}}]}"#), "204", Points(&[("h.disk/x.y.n", 1.0, 0)]), ""),
+        Row("133", Batch("{KEY}", "", r#"{"metrics":[{"fields":{"n":1},"name":"m","tags":{"host":"h","if":"Local Area"},"timestamp":{N}}]}"#), "204", Points(&[("h.Local_Area.m.n", 1.0, 0)]), ""),
+        Row("134", Batch("{KEY}", "", r#"{"metrics":[{"fields":{"n":1},"name":"m","tags":{"host":"h","if":"a(b"},"timestamp":{N}}]}"#), "400", Refused(400, "invalid metric - item 1 - metric \\\"h.a(b.m.n\\\" - invalid characters in name"), ""),
+        Row("134", Batch("{KEY}", "", r#"{"metrics":[{"fields":{"n":1},"name":"m","tags":{"host":"h"},"timestamp":{N}},{"fields":{"(":1},"name":"m","tags":{"host":"h"},"timestamp":{N}}]}"#), "400, the first queued", Refused(400, "invalid metric - item 2 - "), NOTHING_KEPT),
+        Row("135", Batch("{KEY}", "", r#"{"metrics":[{"fields":{"a":null,"n":1},"name":"m","tags":{"host":"h"},"timestamp":{N}}]}"#), "400", Refused(400, "invalid value - item 1 - metric \\\"h.m.a\\\" - the value is null"), ""),
+        Row("135", Batch("{KEY}", "", r#"{"metrics":[{"fields":{"n":1,"a":[1]},"name":"m","tags":{"host":"h"},"timestamp":{N}}]}"#), "400, the first queued", Refused(400, "invalid value - "), NOTHING_KEPT),
+        Row("136", Batch("{KEY}", "", "{E}"), "400", Refused(400, "no metric data passed"), ""),
+        Row("137", With(Fields { telegraf: Some(b"true"), ..Fields::default() }, r#"{"key":"{KEY}","metrics":[{E}]}"#), "400", Refused(400, "invalid metric - item 1 - the item has no metric"), ""),
+        Row("137a", Batch("{KEY}", "", r#"{"metrics":[{"fields":{"n":1},"name":"m","tags":{"host":"h"},"timestamp":{N}},{"fields":{"n":1},"name":"m","timestamp":{N}},{"fields":{"n":1},"name":"m","tags":{"host":"h","t":5},"timestamp":{N}}]}"#), "204, the first", Want::Unnamed(&[("h.m.n", 1.0, 0)], 2), ""),
+        // Ours alone.
+        Row("+", Batch("{KEY}", "", r#"{"metrics":[{"fields":{"n":NaN,"m":1e400,"k":2},"name":"m","tags":{"host":"h"},"timestamp":{N}}]}"#), "204", Want::Unnamed(&[("h.m.k", 2.0, 0)], 0), DISCARDED),
+        Row("+", Batch("{KEY}", "", r#"{"metrics":[{"fields":{"n":1,"n":2},"name":"m","tags":{"host":"x","t":"a","host":"h","t":"b"},"timestamp":{N}}]}"#), "204", Points(&[("h.b.m.n", 2.0, 0)]), ""),
+        Row("+", Batch("{KEY}", "", r#"{"metrics":[{"fields":{"n":1},"name":"m","tags":{"host":"h"},"timestamp":{N-3601}}]}"#), "400", Refused(400, "invalid timestamp - item 1 - metric \\\"h.m.n\\\" - timestamp is too old"), ""),
+        Row("+", Batch("{KEY}", "", r#"{"metrics":[{"fields":{{1001 fields}},"name":"m","tags":{"host":"h"},"timestamp":{N}}]}"#), "204", Refused(413, "too many points in one request - 1001"), "bounded"),
+        Row("+", Batch("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "", r#"{"metrics":[{E}]}"#), "401", Refused(401, "invalid key"), ""),
+        Row("+", Batch("{K2}", "", r#"{"test":true,"metrics":[{"fields":{"n":1,"s":"x"},"name":"m","tags":{"host":"h"},"timestamp":{N}}]}"#), "200", Exactly(200, TEST_REPORT_BATCH), ""),
+        Row("+", Batch("{KEY}", "", r#"{"metrics":[{"metric":"a.b","value":1,"timestamp":{N}}]}"#), "204", AB, ""),
+        Row("+", Batch("{KEY}", "", r#"{"metrics":[{"fields":{"n":1,"{KEY}":"x"},"name":"m","tags":{"host":"h"},"timestamp":{N}}]}"#), "204", Partly(207, r#"{"code": 207, "data": [{"metric": "(hidden)", "status": 400, "reason": "non-numeric value"}], "message": "1 non-numeric value metrics were dropped", "dropped non-numeric metrics": ["(hidden)"], "dropped non-numeric metrics count": 1, "processed metrics count": 1, "submitted metrics count": 1, "defined skipped_metrics_count": 0}"#, &[("h.m.n", 1.0, 0)]), "a key is never echoed"),
+        Row("+", Coded(ContentEncoding::Gzip, two_members, B), "204", AB, ""),
+        Row("+", Coded(ContentEncoding::Gzip, cut_off, B), "400", Refused(400, "invalid json data - the gzip body ends too early"), ""),
+        Row("+", Coded(ContentEncoding::Gzip, bomb, B), "204", Refused(413, "request body too large - it inflates to more than"), "bounded"),
+        Row("+", Coded(ContentEncoding::Deflate, zlib, B), "400", AB, "deflate is undone too"),
+        Row("+", Coded(ContentEncoding::Deflate, raw_deflate, B), "400", AB, "deflate is undone too"),
+        Row("+", Coded(ContentEncoding::Deflate, gzip, B), "400", Refused(400, "invalid json data - the deflate body is damaged"), ""),
+        Row("+", Quota(A_B, &Post(r#"{"key":"{K2}","metrics":[{"metric":"a","value":2},{"metric":"c","value":NaN}]}"#)), "207", Want::Unnamed(&[("warehouse-1.a", 2.0, 0)], 0), DISCARDED),
+        // A place is not taken by a request that is refused for another reason.
+        Row("+", Quota(r#"{"key":"{K2}","metrics":[{"metric":"a","value":1},{"metric":"b","value":1},{"metric":"d","value":"x"}]}"#, C), "204", Points(&[("warehouse-1.c", 1.0, 0)]), ""),
+        Row("+", Quota(r#"{"key":"{K2}","test":true,"metrics":[{"metric":"a","value":1},{"metric":"b","value":1}]}"#, C), "204", Points(&[("warehouse-1.c", 1.0, 0)]), ""),
+    ]
+}
+
+fn all_rows() -> Vec<Row> {
+    let mut rows = get_rows();
+    rows.extend(post_rows());
+    rows.extend(telegraf_rows());
+    rows
 }
 
 fn fill_in(text: &str) -> String {
@@ -310,6 +446,8 @@ fn fill_in(text: &str) -> String {
         vec!["x".repeat(200); 21].join("."),
         "x".repeat(252),
         "9".repeat(400),
+        r#"{"fields":{"usage.idle":1.5,"total/x":3,"state":"ok","up":true},"name":"cpu","tags":{"host":"h.example.org","cpu":"cpu-total","path":"/var/log","a.b":"c.d"},"timestamp":{N}}"#.to_owned(),
+        (0..1001).map(|i| format!(r#""f{i}":1"#)).collect::<Vec<_>>().join(","),
     ];
     let many = vec![r#"{"metric":"a","value":1}"#; 1001].join(",");
     for (sign, name) in [
@@ -319,6 +457,8 @@ fn fill_in(text: &str) -> String {
         ("{21x200}", &elements[0]),
         ("{252}", &elements[1]),
         ("{NINES}", &elements[2]),
+        ("{E}", &elements[3]),
+        ("{1001 fields}", &elements[4]),
         ("{1001}", &many),
     ] {
         text = text.replace(sign, name);
@@ -333,42 +473,119 @@ fn fill_in(text: &str) -> String {
     text
 }
 
+/// As the pipeline does before it asks: what came encoded is decoded, or answered.
+fn decode(encoding: ContentEncoding, body: &[u8]) -> Result<Vec<u8>, Answer> {
+    let Some(mut inflater) = Inflater::new(encoding, api().inflated_bytes_max) else {
+        return Ok(body.to_vec());
+    };
+    match inflater.advance(body, &mut { usize::MAX }) {
+        Ok(done) => {
+            assert!(done, "a slice without end holds everything");
+            Ok(inflater.decoded().to_vec())
+        }
+        Err(fault) => Err(verdict::not_decoded(fault)),
+    }
+}
+
 fn ask(ask: &Ask, scratch: &mut Scratch) -> (Decision, Collected) {
+    match ask {
+        Quota(first, then) => {
+            // What a scratch knows of quotas belongs to one service.
+            let mut scratch = Scratch::default();
+            let namespaces = [None, Some((2, Vec::new()))];
+            let mut api = api();
+            assert_eq!(api.keys.namespaces(), ["digits", "warehouse-1"]);
+            api.quotas = Quotas::new([1; 16], namespaces);
+            ask_of(&api, &Post(first), &mut scratch);
+            ask_of(&api, then, &mut scratch)
+        }
+        Skipping(then) => {
+            let mut api = api();
+            let texts = ["skyline.analyzer.", "skyline.analyzer.run_time"].map(str::to_owned);
+            api.skip = Skip::new(&texts[..1], &texts[1..]);
+            ask_of(&api, then, scratch)
+        }
+        ask => ask_of(&api(), ask, scratch),
+    }
+}
+
+fn ask_of(api: &Api, ask: &Ask, scratch: &mut Scratch) -> (Decision, Collected) {
     let mut sink = Collected::default();
+    let (key, prefix);
     let (method, path, fields, text) = match ask {
         Get(query) => (Method::Get, "/metric_data", Fields::default(), *query),
-        Post(body) => (Method::Post, "/metric_data_post", Fields::default(), *body),
+        Post(body) | Coded(_, _, body) => {
+            (Method::Post, "/metric_data_post", Fields::default(), *body)
+        }
         With(fields, body) => (Method::Post, "/metric_data_post", *fields, *body),
+        Batch(given, before, body) => {
+            (key, prefix) = (fill_in(given), before.as_bytes());
+            let fields = Fields {
+                key: Some(key.as_bytes()),
+                telegraf: Some(b"true"),
+                prefix: (!prefix.is_empty()).then_some(prefix),
+                ..Fields::default()
+            };
+            (Method::Post, "/metric_data_post", fields, *body)
+        }
         At(method, path, text) => (*method, *path, Fields::default(), *text),
         Body(_) => (Method::Post, "/metric_data_post", Fields::default(), ""),
+        Quota(..) | Skipping(_) => unreachable!("they ask through one of the others"),
     };
     let text = fill_in(text);
     let (path, path_query) = path
         .split_once('?')
         .map_or((path, None), |(p, q)| (p, Some(q)));
     let (query, body) = match (method, ask) {
-        (_, Body(body)) => (None, *body),
-        (Method::Post, _) => (path_query.map(str::as_bytes), text.as_bytes()),
-        _ => (Some(text.as_bytes()), &b""[..]),
+        (_, Body(body)) => (None, body.to_vec()),
+        (_, Coded(encoding, code, _)) => match decode(*encoding, &code(text.as_bytes())) {
+            Ok(body) => (None, body),
+            Err(answer) => return (answer.into(), sink),
+        },
+        (Method::Post, _) => (path_query.map(str::as_bytes), text.clone().into_bytes()),
+        _ => (Some(text.as_bytes()), Vec::new()),
     };
     let message = Message {
         method,
         path: path.as_bytes(),
         query,
         fields,
-        body,
+        body: &body,
         http_1_0: false,
         keep_alive: true,
     };
-    let decision = api().decide(&message, NOW, scratch, &mut sink);
+    let decision = api.decide(&message, NOW, scratch, &mut sink);
     (decision, sink)
 }
 
 fn answered(decision: &Decision) -> (&Answer, Tally) {
     match decision {
-        Decision::Answer { answer, tally } => (answer, *tally),
+        Decision::Answer { answer, tally } | Decision::Partly { answer, tally } => (answer, *tally),
         other => panic!("not an answer: {other:?}"),
     }
+}
+
+type Pushed = Vec<(String, u32, u64, bool)>;
+
+fn wanted(points: &[(&str, f64, i64)]) -> Pushed {
+    let point = |&(name, value, offset): &(&str, f64, i64)| {
+        let timestamp = (i64::from(NOW) + offset) as u32;
+        (name.to_owned(), timestamp, value.to_bits(), false)
+    };
+    points.iter().map(point).collect()
+}
+
+fn pushed(sink: &Collected) -> Pushed {
+    let points = sink.0.iter();
+    points
+        .map(|(name, timestamp, value, fill)| (name.clone(), *timestamp, value.to_bits(), *fill))
+        .collect()
+}
+
+/// What a tally leaves for the sink: each point is counted once.
+fn kept(tally: &Tally) -> usize {
+    let left_out = tally.discarded_not_finite + tally.not_numeric + tally.unnamed;
+    (tally.received - left_out - tally.skipped - tally.over_quota) as usize
 }
 
 fn check(row: &Row, scratch: &mut Scratch) {
@@ -376,22 +593,33 @@ fn check(row: &Row, scratch: &mut Scratch) {
     let (decision, sink) = ask(request, scratch);
     let place = format!("row {number}: {decision:?} {sink:?}");
     match want {
-        Points(points) => {
+        Points(points) | Skipped(points, _) | Want::Unnamed(points, _) => {
             let Decision::Points(tally) = decision else {
                 panic!("{place}");
             };
-            let expected = points.iter().map(|(name, value, offset)| {
-                let timestamp = (i64::from(NOW) + offset) as u32;
-                ((*name).to_owned(), timestamp, value.to_bits(), false)
-            });
-            let got = sink
-                .0
-                .iter()
-                .map(|(n, t, v, f)| (n.clone(), *t, v.to_bits(), *f));
-            assert!(expected.eq(got), "{place}");
-            let discarded = tally.discarded_not_finite as usize;
-            assert_eq!(tally.received as usize, points.len() + discarded, "{place}");
+            assert_eq!(pushed(&sink), wanted(points), "{place}");
+            let (skipped, unnamed) = match want {
+                Skipped(_, skipped) => (*skipped, 0),
+                Want::Unnamed(_, unnamed) => (0, *unnamed),
+                _ => (0, 0),
+            };
+            assert_eq!(
+                (tally.skipped, tally.unnamed),
+                (skipped, unnamed),
+                "{place}"
+            );
+            assert_eq!(kept(&tally), points.len(), "{place}");
             assert_eq!(tally.problem, None, "{place}");
+        }
+        Partly(status, body, points) => {
+            let Decision::Partly { answer, tally } = decision else {
+                panic!("{place}");
+            };
+            let got = std::str::from_utf8(&answer.body).unwrap();
+            assert_eq!((answer.status, got), (*status, *body), "{place}");
+            serde_json::from_str::<serde_json::Value>(got).expect(&place);
+            assert_eq!(pushed(&sink), wanted(points), "{place}");
+            assert_eq!(kept(&tally), points.len(), "{place}");
         }
         Filled(name, timestamp) => {
             assert!(matches!(decision, Decision::Points(_)), "{place}");
@@ -447,11 +675,11 @@ fn check(row: &Row, scratch: &mut Scratch) {
 fn every_vector_is_answered_as_the_table_says() {
     // One scratch for all: what one request leaves behind must not show in the next.
     let mut scratch = Scratch::default();
-    for row in get_rows().iter().chain(&post_rows()) {
+    for row in &all_rows() {
         check(row, &mut scratch);
     }
     // Backwards, so that every row follows another one too.
-    for row in get_rows().iter().chain(&post_rows()).rev() {
+    for row in all_rows().iter().rev() {
         check(row, &mut scratch);
     }
 }
@@ -459,10 +687,10 @@ fn every_vector_is_answered_as_the_table_says() {
 /// A row whose answer differs says why, and one that does not has nothing to explain.
 #[test]
 fn every_difference_has_a_reason() {
-    for Row(number, _, theirs, ours, why) in get_rows().iter().chain(&post_rows()) {
+    for Row(number, _, theirs, ours, why) in &all_rows() {
         let status = match ours {
-            Points(_) | Filled(..) | NotFinite(_) => 204,
-            Refused(status, _) | Exactly(status, _) => *status,
+            Points(_) | Filled(..) | NotFinite(_) | Skipped(..) | Want::Unnamed(..) => 204,
+            Refused(status, _) | Exactly(status, _) | Partly(status, _, _) => *status,
             Probe => 200,
         };
         let same = theirs.starts_with(&status.to_string());

@@ -2,8 +2,8 @@
 //! answer, out. May assume that the message is whole and its framing sound.
 //!
 //! `route` finds the endpoint; [`query`] (GET) and [`post`] read one request each, by way of [`json`];
-//! [`validate`], [`name`] and [`number`] are the rules of one item; [`verdict`] is the one table of
-//! statuses and messages.
+//! [`telegraf`] reads another program's form of it. [`validate`], [`name`] and [`number`] are the rules of one
+//! item, [`skip`] and [`quota`] those that leave one out; [`verdict`] is the one table of statuses and messages.
 
 pub mod auth;
 pub mod document;
@@ -12,17 +12,21 @@ pub mod json;
 pub mod name;
 pub mod number;
 mod pairs;
+mod partly;
 pub mod post;
 pub mod query;
+pub mod quota;
 mod report;
 pub mod route;
 pub(crate) mod second_look;
+pub mod skip;
 pub mod take;
+pub mod telegraf;
 pub mod validate;
 pub mod verdict;
 
 use crate::config;
-use crate::http::{Message, Method, response::Answer};
+use crate::http::{ContentEncoding, Message, Method, response::Answer};
 use crate::point::PointSink;
 
 use route::Endpoint;
@@ -36,6 +40,14 @@ pub struct Tally {
     pub received: u32,
     /// Not finite: accepted from the client's point of view, counted, not pushed.
     pub discarded_not_finite: u32,
+    /// The same, of a Telegraf batch: texts and booleans, which the answer names.
+    pub not_numeric: u32,
+    /// The same: values of metrics that no name can be made for.
+    pub unnamed: u32,
+    /// The same: the name matches a skip pattern.
+    pub skipped: u32,
+    /// Rejected one by one, in a request whose other points are not: new metrics of a full namespace.
+    pub over_quota: u32,
     /// Index into [`auth::Keys::namespaces`]; `None` for a key without a prefix and for no key.
     pub namespace: Option<u16>,
     /// Why the items were rejected, all of them; `None` when they were not.
@@ -48,8 +60,12 @@ pub enum Decision {
     /// The points are in the sink; the owners decide about duplicates and the answer is
     /// [`verdict::accepted`] unless one of them fails.
     Points(Tally),
+    /// The same, with an answer that says what was left out.
+    Partly { answer: Answer, tally: Tally },
     /// Nothing to hand over (the caller rolls the sink back). A bad request of `received` items rejects them all.
     Answer { answer: Answer, tally: Tally },
+    /// A job for populate: read by its own room.
+    Job,
     /// The health probe: answered 200, and the `flux.listen` heartbeat is due.
     Probe(Answer),
 }
@@ -59,6 +75,11 @@ pub enum Decision {
 pub struct Api {
     pub keys: auth::Keys,
     pub limits: PointLimits,
+    pub skip: skip::Skip,
+    pub quotas: quota::Quotas,
+    pub telegraf: telegraf::Settings,
+    /// Most that a body may be once its content encoding is undone.
+    pub inflated_bytes_max: usize,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -87,11 +108,65 @@ pub struct Scratch {
     parser: json::Parser,
     /// A name that had to be rewritten.
     name: String,
+    /// A name that is put together from a Telegraf metric.
+    path: String,
+    /// What this shard has read of the quotas' ledgers.
+    known: quota::Known,
     /// Query parameters, percent-decoded.
     decoded: query::Decoded,
 }
 
+impl Scratch {
+    /// For a body that another room reads.
+    pub fn parser(&mut self) -> &mut json::Parser {
+        &mut self.parser
+    }
+}
+
 impl Api {
+    /// Skips nothing and has no quotas; as the defaults have it else.
+    pub fn new(keys: auth::Keys, limits: PointLimits) -> Api {
+        let http = config::Config::default().http;
+        Api {
+            keys,
+            limits,
+            skip: skip::Skip::default(),
+            quotas: quota::Quotas::default(),
+            telegraf: telegraf::Settings {
+                sanitise: false,
+                names_bytes_max: http.inflated_bytes_max,
+            },
+            inflated_bytes_max: http.inflated_bytes_max,
+        }
+    }
+
+    /// As configured; `quotas` because they remember what was before.
+    pub fn of(config: &config::Config, quotas: quota::Quotas) -> Api {
+        let config::Config {
+            keys, points, http, ..
+        } = config;
+        let own = keys.self_key.as_deref().unwrap_or_default();
+        let keys = auth::Keys::new(own, &keys.namespaces);
+        Api {
+            skip: skip::Skip::new(&points.skip, &points.do_not_skip),
+            quotas,
+            telegraf: telegraf::Settings {
+                sanitise: points.telegraf_sanitise,
+                names_bytes_max: http.inflated_bytes_max,
+            },
+            inflated_bytes_max: http.inflated_bytes_max,
+            ..Api::new(keys, PointLimits::from(points))
+        }
+    }
+
+    /// Whether the message's body is looked at, and encoded in a way that can be undone.
+    pub fn reads_encoded(&self, message: &Message<'_>) -> bool {
+        matches!(
+            message.fields.content_encoding,
+            ContentEncoding::Gzip | ContentEncoding::Deflate
+        ) && route::route(message.path, message.method) == Ok(Endpoint::MetricDataPost)
+    }
+
     /// Decides one message at `now` (Unix seconds).
     pub fn decide(
         &self,
@@ -103,10 +178,7 @@ impl Api {
         let mut decision = match route::route(message.path, message.method) {
             Ok(Endpoint::MetricData) => query::decide(self, message, now, scratch, sink),
             Ok(Endpoint::MetricDataPost) => post::decide(self, message, now, scratch, sink),
-            // Where populate starts, once it is there.
-            Ok(Endpoint::PopulateMetric) => {
-                verdict::refuse(Problem::PopulateUnavailable, "").into()
-            }
+            Ok(Endpoint::PopulateMetric) => Decision::Job,
             Err(answer) => answer.into(),
         };
         // The answer to a HEAD ends with its head: a body would be read as the next answer.

@@ -1,4 +1,4 @@
-//! `POST /metric_data_post`: one metric, or a list of them under `metrics`.
+//! `POST /metric_data_post`: one metric, or a list of them under `metrics`, ours or Telegraf's.
 //!
 //! The order is Skyline's, since it decides which of several faults a client is told: JSON, no data, the
 //! status probe (no key needed), the key, `validate_key`, then item by item.
@@ -7,8 +7,11 @@ use super::auth::{Grant, Keys};
 use super::document::{self, Document};
 use super::json::{self, Node, Unreadable};
 use super::name::Letters;
+use super::partly::LeftOut;
+use super::quota::Known;
 use super::report::{self, Report};
 use super::take::{Taker, reject};
+use super::telegraf::{Batch, Found};
 use super::validate::{Fault, Given, Item, Rules};
 use super::verdict::{self, Problem};
 use super::{Api, Decision, PointLimits, Scratch, Tally};
@@ -22,16 +25,18 @@ pub(super) fn decide<S: PointSink>(
     scratch: &mut Scratch,
     sink: &mut S,
 ) -> Decision {
-    let cannot_decode = |why| {
-        let fault = Fault::new(Problem::UnsupportedEncoding, why);
-        reject(&fault, "", Tally::default())
-    };
-    match message.fields.content_encoding {
-        ContentEncoding::Identity => {}
-        ContentEncoding::Gzip => return cannot_decode("gzip is not available in this version"),
-        ContentEncoding::Unknown => return cannot_decode("only gzip is"),
+    // What can be undone was, before the message came here.
+    if message.fields.content_encoding != ContentEncoding::Identity {
+        let fault = Fault::new(Problem::UnsupportedEncoding, "gzip and deflate are");
+        return reject(&fault, "", Tally::default());
     }
-    let Scratch { parser, name, .. } = scratch;
+    let Scratch {
+        parser,
+        name,
+        path,
+        known,
+        ..
+    } = scratch;
     parser.read(message.body, |nodes| {
         let document = nodes
             .map_err(unreadable)
@@ -46,7 +51,7 @@ pub(super) fn decide<S: PointSink>(
             document: &document,
             now,
         };
-        request.decide(name, sink)
+        request.decide(Buffers { name, path, known }, sink)
     })
 }
 
@@ -59,13 +64,29 @@ pub(super) fn unreadable(why: Unreadable) -> Fault {
 
 struct Request<'r, 't, 'i> {
     api: &'r Api,
-    fields: &'r Fields<'r>,
+    fields: &'r Fields<'t>,
     document: &'r Document<'t, 'i>,
     now: u32,
 }
 
-impl Request<'_, '_, '_> {
-    fn decide<S: PointSink>(&self, name: &mut String, sink: &mut S) -> Decision {
+/// The parts of the scratch that the items need.
+struct Buffers<'s> {
+    name: &'s mut String,
+    path: &'s mut String,
+    known: &'s mut Known,
+}
+
+/// A fault, and at which item; nowhere, when it is the request's as a whole.
+struct Placed(String, Fault);
+
+impl From<Fault> for Placed {
+    fn from(fault: Fault) -> Placed {
+        Placed(String::new(), fault)
+    }
+}
+
+impl<'t, 'i> Request<'_, 't, 'i> {
+    fn decide<S: PointSink>(&self, buffers: Buffers<'_>, sink: &mut S) -> Decision {
         let document = self.document;
         // Any status but an empty text asks for the probe, `false` included.
         if document
@@ -74,8 +95,10 @@ impl Request<'_, '_, '_> {
         {
             return self.status();
         }
+        let telegraf = Batch::of(self.fields, document.metrics, self.api.telegraf);
+        let items = telegraf.map_or(document.items(), |batch| batch.items());
         let mut tally = Tally {
-            received: u32::try_from(document.items()).unwrap_or(u32::MAX),
+            received: u32::try_from(items).unwrap_or(u32::MAX),
             ..Tally::default()
         };
         let grant = match self.grant() {
@@ -91,6 +114,8 @@ impl Request<'_, '_, '_> {
                 .fields
                 .x_test_only
                 .is_some_and(|value| !value.is_empty());
+        let Buffers { name, path, known } = buffers;
+        let quota = self.api.quotas.of(grant.namespace, known);
         let mut taker = Taker {
             rules: Rules {
                 limits: &self.api.limits,
@@ -102,10 +127,20 @@ impl Request<'_, '_, '_> {
             sink,
             tally,
             report: test.then(Report::default),
+            skip: Some(&self.api.skip),
+            quota: quota.filter(|_| !test),
+            only_check: false,
+            left_out: LeftOut::default(),
         };
-        match self.take(&mut taker) {
-            Ok(()) => taker.finish(),
-            Err((place, fault)) => reject(&fault, &place, tally),
+        // A place under a quota is taken for good: not before all of the request is known to be good.
+        taker.only_check = taker.quota.is_some();
+        let mut taken = self.take(telegraf, path, &mut taker);
+        if taken.is_ok() && std::mem::take(&mut taker.only_check) {
+            taken = self.take(telegraf, path, &mut taker);
+        }
+        match taken {
+            Ok(()) => taker.finish(&self.api.keys),
+            Err(Placed(place, fault)) => reject(&fault, &place, tally),
         }
     }
 
@@ -132,24 +167,79 @@ impl Request<'_, '_, '_> {
     }
 
     /// All items, or the first bad one with its place.
-    fn take<S: PointSink>(&self, taker: &mut Taker<'_, S>) -> Result<(), (String, Fault)> {
+    fn take<S: PointSink>(
+        &self,
+        telegraf: Option<Batch<'t, 'i>>,
+        path: &mut String,
+        taker: &mut Taker<'_, S>,
+    ) -> Result<(), Placed> {
+        if let Some(batch) = telegraf {
+            return self.take_telegraf(batch, path, taker);
+        }
         let keys = &self.api.keys;
-        let nowhere = |fault| (String::new(), fault);
-        match items(self.document).map_err(nowhere)? {
+        match items(self.document)? {
             Items::Single(item) => {
                 let result = taker.take(&item);
-                result.map_err(|fault| (place(None, &item, keys), fault))
+                result.map_err(|fault| Placed(place(None, &item, keys), fault))
             }
             Items::List(len, list) => {
-                not_too_many(len, &self.api.limits).map_err(nowhere)?;
+                not_too_many(len, &self.api.limits)?;
                 for (index, nodes) in list.enumerate() {
                     let item = document::item(nodes).unwrap_or_default();
                     let result = taker.take(&item);
-                    result.map_err(|fault| (place(Some(index), &item, keys), fault))?;
+                    result.map_err(|fault| Placed(place(Some(index), &item, keys), fault))?;
                 }
                 Ok(())
             }
         }
+    }
+
+    fn take_telegraf<S: PointSink>(
+        &self,
+        batch: Batch<'t, 'i>,
+        path: &mut String,
+        taker: &mut Taker<'_, S>,
+    ) -> Result<(), Placed> {
+        not_too_many(batch.items(), &self.api.limits)?;
+        let (mut values, mut received) = (0, 0);
+        batch.read(path, |found| {
+            match found {
+                Found::Value {
+                    place: index,
+                    name,
+                    timestamp,
+                    value,
+                } => {
+                    received += 1;
+                    values += 1;
+                    let item = Item {
+                        metric: Given::Text(name),
+                        timestamp,
+                        value,
+                        fill: false,
+                    };
+                    let keys = &self.api.keys;
+                    let result = taker.take(&item);
+                    result.map_err(|fault| Placed(place(Some(index), &item, keys), fault))?;
+                }
+                Found::NotNumeric { name } => {
+                    received += 1;
+                    taker.drop_not_numeric(name);
+                }
+                Found::Unnamed { values } => {
+                    received += values;
+                    taker.drop_unnamed(values);
+                }
+            }
+            Ok::<(), Placed>(())
+        })?;
+        if values == 0 {
+            let why = "no number among the fields of a metric with a host tag";
+            return Err(Fault::new(Problem::InvalidMetric, why).into());
+        }
+        // A member that stood twice was counted once.
+        taker.tally.received = received;
+        Ok(())
     }
 }
 

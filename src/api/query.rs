@@ -8,6 +8,7 @@
 use super::auth::Grant;
 use super::name::Letters;
 use super::pairs::{decode, pairs};
+use super::partly::{self, LeftOut};
 use super::report::Report;
 use super::take::{Taker, reject};
 use super::validate::{self, Fault, Given, Item, Rules};
@@ -67,7 +68,12 @@ pub(super) fn decide<S: PointSink>(
     scratch: &mut Scratch,
     sink: &mut S,
 ) -> Decision {
-    let Scratch { name, decoded, .. } = scratch;
+    let Scratch {
+        name,
+        decoded,
+        known,
+        ..
+    } = scratch;
     let query = Query::split(message.query.unwrap_or_default(), decoded);
     let mut tally = Tally {
         received: u32::from(query.has(Parameter::Metric) || query.has(Parameter::Value)),
@@ -95,16 +101,28 @@ pub(super) fn decide<S: PointSink>(
             .fields
             .x_test_only
             .is_some_and(|value| !value.is_empty());
+    let quota = api.quotas.of(grant.namespace, known);
     let mut taker = Taker {
         rules,
         name,
         sink,
         tally,
         report: test.then(Report::default),
+        // Skyline skips what is posted only.
+        skip: None,
+        quota: quota.filter(|_| !test),
+        only_check: false,
+        left_out: LeftOut::default(),
     };
-    match taker.take(&item) {
-        Ok(()) => taker.finish(),
-        Err(fault) => reject(&fault, "", tally),
+    if let Err(fault) = taker.take(&item) {
+        return reject(&fault, "", tally);
+    }
+    match (&taker.quota, item.metric) {
+        (Some(quota), Given::Text(name)) if taker.tally.over_quota > 0 => Decision::Partly {
+            answer: partly::over_quota(quota.max(), name, &api.keys),
+            tally: taker.tally,
+        },
+        _ => taker.finish(&api.keys),
     }
 }
 

@@ -16,8 +16,8 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub fn add(&mut self, name: &str, finite: bool) {
-        let list = if finite {
+    pub fn add(&mut self, name: &str, kept: bool) {
+        let list = if kept {
             &mut self.ingested
         } else {
             &mut self.dropped
@@ -49,12 +49,14 @@ impl Report {
     }
 }
 
-/// The text of a Python list of names: a name that was accepted has no quote and no backslash.
+/// The text of a Python list of names. One that was accepted has no quote and no backslash; one that was
+/// dropped may.
 fn python_list(names: &[String]) -> String {
-    match names {
-        [] => "[]".to_owned(),
-        names => format!("['{}']", names.join("', '")),
-    }
+    let quoted: Vec<String> = names
+        .iter()
+        .map(|name| format!("'{}'", name.replace('\\', "\\\\").replace('\'', "\\'")))
+        .collect();
+    format!("[{}]", quoted.join(", "))
 }
 
 /// What an over-quota answer of Skyline Flux looks like, for clients that want to see one.

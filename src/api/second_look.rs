@@ -43,6 +43,11 @@ pub fn rewrite(body: &[u8], out: &mut Vec<u8>) -> bool {
     changed
 }
 
+/// Whether a text is what a number literal that is not finite was rewritten to.
+pub fn quotes(text: &[u8]) -> bool {
+    matches!(change(text), Change::Quote)
+}
+
 enum Change {
     Nothing,
     Quote,

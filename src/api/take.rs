@@ -1,8 +1,12 @@
-//! Where checked items go: into the sink, or, in test mode, into a report.
+//! Where checked items go: into the sink, or, in test mode, into a report; and what is left out on the way.
 
+use super::auth::Keys;
+use super::partly::{Counts, LeftOut};
+use super::quota::Quota;
 use super::report::Report;
+use super::skip::Skip;
 use super::validate::{Fault, Item, Rules};
-use super::{Decision, Tally, verdict};
+use super::{Decision, Tally, name, verdict};
 use crate::point::{Point, PointSink};
 
 /// Takes the items of one request, one after the other.
@@ -13,33 +17,95 @@ pub(super) struct Taker<'r, S> {
     pub tally: Tally,
     /// Set in test mode: nothing reaches the sink.
     pub report: Option<Report>,
+    pub skip: Option<&'r Skip>,
+    pub quota: Option<Quota<'r>>,
+    /// Set while the items are only looked at: a place under a quota is taken once all of them are good.
+    pub only_check: bool,
+    pub left_out: LeftOut,
 }
 
 impl<S: PointSink> Taker<'_, S> {
     pub fn take(&mut self, item: &Item<'_>) -> Result<(), Fault> {
-        let checked = item.check(&self.rules, self.name)?;
-        let finite = checked.value.is_finite();
-        if let Some(report) = &mut self.report {
-            report.add(checked.name, finite);
-        } else if finite {
-            self.sink.push(Point {
-                name: checked.name,
-                timestamp: checked.timestamp,
-                value: checked.value,
-                fill: item.fill,
-            });
-        } else {
-            self.tally.discarded_not_finite += 1;
+        let name = name::finish(&item.metric, &self.rules, self.name)?;
+        if self.skip.is_some_and(|skip| skip.matches(name)) {
+            if self.only_check {
+                return Ok(());
+            }
+            self.tally.skipped += 1;
+            if let Some(report) = &mut self.report {
+                report.add(name, false);
+            }
+            return Ok(());
         }
+        let (timestamp, value) = item.check_numbers(&self.rules)?;
+        if self.only_check {
+            return Ok(());
+        }
+        if let Some(report) = &mut self.report {
+            report.add(name, value.is_finite());
+            return Ok(());
+        }
+        if !value.is_finite() {
+            self.tally.discarded_not_finite += 1;
+            return Ok(());
+        }
+        if let Some(quota) = &mut self.quota {
+            let sent = name.strip_prefix(self.rules.prefix).unwrap_or(name);
+            if !quota.admit(name) {
+                self.tally.over_quota += 1;
+                self.left_out.rejected.add(sent);
+                return Ok(());
+            }
+            self.left_out.processed.add(sent);
+        }
+        self.sink.push(Point {
+            name,
+            timestamp,
+            value,
+            fill: item.fill,
+        });
         Ok(())
     }
 
-    /// Every item was good.
-    pub fn finish(self) -> Decision {
-        match self.report {
-            Some(report) => report.answer(self.rules.prefix).into(),
-            None => Decision::Points(self.tally),
+    /// A value that no number can be made of, in a request that is accepted without it.
+    pub fn drop_not_numeric(&mut self, name: &str) {
+        if self.only_check {
+            return;
         }
+        self.tally.not_numeric += 1;
+        match &mut self.report {
+            Some(report) => report.add(name, false),
+            None => self.left_out.dropped.add(name),
+        }
+    }
+
+    /// Values that no name can be made for.
+    pub fn drop_unnamed(&mut self, values: u32) {
+        if !self.only_check {
+            self.tally.unnamed += values;
+        }
+    }
+
+    /// Every item was good.
+    pub fn finish(self, keys: &Keys) -> Decision {
+        if let Some(report) = self.report {
+            return report.answer(self.rules.prefix).into();
+        }
+        let tally = self.tally;
+        let counts = Counts {
+            submitted: tally.received - tally.not_numeric - tally.unnamed,
+            rejected: tally.over_quota,
+            skipped: tally.skipped,
+            dropped: tally.not_numeric,
+        };
+        let answer = match &self.quota {
+            Some(quota) if tally.over_quota > 0 => {
+                self.left_out.over_quota(quota.max(), counts, keys)
+            }
+            _ if tally.not_numeric > 0 => self.left_out.dropped(counts, keys),
+            _ => return Decision::Points(tally),
+        };
+        Decision::Partly { answer, tally }
     }
 }
 
@@ -53,9 +119,10 @@ pub(super) fn reject(fault: &Fault, place: &str, tally: Tally) -> Decision {
     Decision::Answer {
         answer: verdict::refuse(fault.problem, &detail),
         tally: Tally {
-            discarded_not_finite: 0,
+            received: tally.received,
+            namespace: tally.namespace,
             problem: Some(fault.problem),
-            ..tally
+            ..Tally::default()
         },
     }
 }

@@ -72,11 +72,19 @@ impl Item<'_> {
         rules: &Rules<'_>,
         buffer: &'n mut String,
     ) -> Result<Checked<'n>, Fault> {
+        let name = name::finish(&self.metric, rules, buffer)?;
+        let (timestamp, value) = self.check_numbers(rules)?;
         Ok(Checked {
-            name: name::finish(&self.metric, rules, buffer)?,
-            timestamp: timestamp(&self.timestamp, self.fill, rules)?,
-            value: value(&self.value)?,
+            name,
+            timestamp,
+            value,
         })
+    }
+
+    /// All but the name.
+    pub fn check_numbers(&self, rules: &Rules<'_>) -> Result<(u32, f64), Fault> {
+        let timestamp = timestamp(&self.timestamp, self.fill, rules)?;
+        Ok((timestamp, value(&self.value)?))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use crate::http::{Refusal, response::Answer};
+use crate::http::{Refusal, encoding, response::Answer};
 
 /// Why a request is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,10 +23,10 @@ pub enum Problem {
     InvalidValue,
     InvalidStatusCode,
     TooManyPoints,
+    BodyTooLarge,
     LargerThanBudget,
     UnsupportedEncoding,
     NotFound,
-    PopulateUnavailable,
     MethodNotAllowed,
     Busy,
     OutcomeUnknown,
@@ -53,6 +53,7 @@ impl Problem {
             InvalidValue => (400, "invalid value", "value"),
             InvalidStatusCode => (400, "invalid status_code", "parameter"),
             TooManyPoints => (413, "too many points in one request", "too_large"),
+            BodyTooLarge => (413, "request body too large", "too_large"),
             LargerThanBudget => (
                 413,
                 "request larger than what may be in flight",
@@ -60,7 +61,6 @@ impl Problem {
             ),
             UnsupportedEncoding => (415, "content encoding not supported", "encoding"),
             NotFound => (404, "not found", "route"),
-            PopulateUnavailable => (404, "populate is not available in this version", "route"),
             MethodNotAllowed => (405, "method not allowed", "route"),
             Busy => (429, "too busy, send again later", "busy"),
             OutcomeUnknown => (504, "outcome unknown, send again", "outcome_unknown"),
@@ -150,6 +150,16 @@ pub fn refused(refusal: Refusal) -> Answer {
         close: true,
         ..error(refusal.status(), &refusal.to_string(), "")
     }
+}
+
+/// The body could not be decoded. Its framing is sound, so the connection stays.
+pub fn not_decoded(fault: encoding::Fault) -> Answer {
+    let problem = match fault.is_bound() {
+        true => Problem::BodyTooLarge,
+        // What Skyline Flux says when it parses the bytes it could not gunzip.
+        false => Problem::InvalidJson,
+    };
+    refuse(problem, &fault.to_string())
 }
 
 fn answer(status: u16, body: Cow<'static, [u8]>) -> Answer {

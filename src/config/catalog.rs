@@ -7,8 +7,10 @@ use super::endpoint::{
 };
 use super::key::is_key;
 use super::populate;
-use super::reader::{Word, auto_or_number, listeners, namespaces, path, path_text};
-use super::setting::{Kind, Setting, Shown, Wrong, choice, flag, quoted, whole};
+use super::reader::{
+    Word, auto_or_number, listeners, namespaces, path, path_text, patterns, patterns_text,
+};
+use super::setting::{Kind, Setting, Shown, Wrong, choice, flag, patterns, quoted, whole};
 use super::{Durability, Keys, Layout, Level, Listen, LogFormat, PopulateCore, Protocol};
 
 /// More shards than this have never been tried together.
@@ -16,7 +18,7 @@ pub const SHARDS_MAX: u64 = 128;
 
 /// Keys of later versions: known, so that nobody hunts for a typing error. A whole section is named
 /// by its name alone.
-pub const NOT_YET: &[&str] = &["http.inflated_bytes_max", "statsd", "telemetry"];
+pub const NOT_YET: &[&str] = &["statsd", "telemetry"];
 
 /// In the order `flux config` prints them; keys of a section stand together.
 pub static CATALOG: &[Setting] = &[
@@ -92,6 +94,12 @@ pub static CATALOG: &[Setting] = &[
         1_024..=1_073_741_824,
         "Bytes of a request's body (413 above).",
         "a batch of 40,000 points with names of 50 characters; agents send about 500."
+    ),
+    whole!(
+        http.inflated_bytes_max,
+        1_024..=1_073_741_824,
+        "Bytes of a gzip or deflate body once it is inflated, and of the names a Telegraf body spells out (413 above).",
+        "twice the largest plain body: 50,000 points as Telegraf writes them take 3 MB."
     ),
     whole!(
         http.buffered_bytes_max,
@@ -172,7 +180,7 @@ pub static CATALOG: &[Setting] = &[
     Setting {
         section: "keys",
         key: "namespaces",
-        help: "Further keys, each with the prefix its metrics get (\"\" = none); several may share one.",
+        help: "Further keys, each with the prefix its metrics get (\"\" = none), or { prefix = …, quota = N }: how many distinct metrics the prefix may have; several keys may share one.",
         why: "only the service's own key is accepted.",
         kind: Kind::Other {
             expected: "a table of keys and their prefixes",
@@ -184,8 +192,14 @@ pub static CATALOG: &[Setting] = &[
             if config.keys.namespaces.is_empty() {
                 return Shown::Unset;
             }
-            let hidden = |prefix| format!("\"(hidden)\" = {}", quoted(prefix));
-            let pairs: Vec<String> = config.keys.namespaces.values().map(|p| hidden(p)).collect();
+            let hidden = |prefix: &String| {
+                let shown = match config.keys.quotas.get(prefix) {
+                    Some(quota) => format!("{{ prefix = {}, quota = {quota} }}", quoted(prefix)),
+                    None => quoted(prefix),
+                };
+                format!("\"(hidden)\" = {shown}")
+            };
+            let pairs: Vec<String> = config.keys.namespaces.values().map(hidden).collect();
             Shown::Hidden(format!("{{ {} }}", pairs.join(", ")))
         },
     },
@@ -233,6 +247,21 @@ pub static CATALOG: &[Setting] = &[
         },
         show: |config| Shown::Value(path_text(&config.points.whisper_path)),
     },
+    patterns!(
+        points.skip,
+        "Posted metrics that are answered as accepted and not kept: those whose name contains one of these, or has all its dotted elements.",
+        "SKIP_LIST's default: what Skyline reports about itself."
+    ),
+    patterns!(
+        points.do_not_skip,
+        "Exceptions from points.skip, by the same rule.",
+        "DO_NOT_SKIP_LIST's default: Skyline's key indicators."
+    ),
+    flag!(
+        points.telegraf_sanitise,
+        "Whether dots and slashes in Telegraf's host tag and measurement become _ and -, as they do in its other tags and in its fields.",
+        "what Skyline Flux does, whatever its documentation says, so that no metric changes its name."
+    ),
     Setting {
         section: "last",
         key: "store",
@@ -457,7 +486,13 @@ mod tests {
                 toml::Value::String(text) => Given::Text(text.clone()),
                 toml::Value::Integer(number) => Given::Whole(*number),
                 toml::Value::Boolean(flag) => Given::Flag(*flag),
-                toml::Value::Array(items) if items.is_empty() => Given::List(Vec::new()),
+                toml::Value::Array(items) => {
+                    let text = |item: &toml::Value| item.as_str().map(str::to_owned);
+                    let texts = items
+                        .iter()
+                        .map(|item| text(item).expect("a list of texts"));
+                    Given::List(texts.map(Given::Text).collect())
+                }
                 other => panic!("{}: {other}", setting.path()),
             };
             let mut config = Config::default();

@@ -12,6 +12,9 @@ use crate::point::POINT_COST_BYTES;
 /// point.
 const SMALLEST_ITEM: &str = r#"{"metric":"a","value":1},"#;
 
+/// The smallest field of a Telegraf batch with its comma.
+const SMALLEST_FIELD_BYTES: u64 = r#""a":1,"#.len() as u64;
+
 type Rule = (&'static [&'static str], fn(&Config) -> Option<Problem>);
 
 const RULES: &[Rule] = &[
@@ -26,7 +29,21 @@ const RULES: &[Rule] = &[
     ),
     (
         &[
+            "http.inflated_bytes_max",
+            "points.in_flight_bytes_max",
+            "points.points_per_request_max",
+            "keys.namespaces",
+        ],
+        inflated_fits,
+    ),
+    (
+        &["http.inflated_bytes_max", "http.buffered_bytes_max"],
+        inflated_is_kept,
+    ),
+    (
+        &[
             "http.body_bytes_max",
+            "http.inflated_bytes_max",
             "points.in_flight_bytes_max",
             "points.points_per_request_max",
             "keys.namespaces",
@@ -104,6 +121,22 @@ impl Expansion {
         body_bytes + items * self.grows_by()
     }
 
+    /// The same for what an encoded body inflates to, and for Telegraf's form: a field of 6 bytes becomes a
+    /// point with a name of its own, and all names together are bounded by the same number.
+    fn worst_inflated_bytes(&self, inflated: u64) -> u64 {
+        let fields = self.items_max.min(inflated / SMALLEST_FIELD_BYTES);
+        let telegraf = inflated + fields * self.point_bytes;
+        self.worst_bytes(inflated).max(telegraf)
+    }
+
+    /// The largest that costs at most `budget`: what is left when the points are paid for, or what all points
+    /// together can be paid from.
+    fn inflated_bytes_max(&self, budget: u64) -> u64 {
+        let by_count = budget.saturating_sub(self.items_max * self.point_bytes);
+        let by_ratio = budget * SMALLEST_FIELD_BYTES / (SMALLEST_FIELD_BYTES + self.point_bytes);
+        by_count.max(by_ratio).min(self.body_bytes_max(budget))
+    }
+
     fn body_bytes_max(&self, budget: u64) -> u64 {
         let by_count = budget.saturating_sub(self.items_max * self.grows_by());
         let by_ratio = budget * self.item_bytes / self.point_bytes;
@@ -134,10 +167,53 @@ fn body_fits(config: &Config) -> Option<Problem> {
     })
 }
 
+/// The same for what a body inflates to, and for the names that a Telegraf batch spells out.
+fn inflated_fits(config: &Config) -> Option<Problem> {
+    let expansion = Expansion::of(config);
+    let inflated = config.http.inflated_bytes_max as u64;
+    let budget = config.points.in_flight_bytes_max as u64;
+    let worst = expansion.worst_inflated_bytes(inflated);
+    (worst > budget).then(|| {
+        Problem::new(
+            "http.inflated_bytes_max",
+            format!(
+                "a body that inflates to {inflated} bytes can become {worst} bytes of points, more than one \
+                 shard's points.in_flight_bytes_max = {budget}"
+            ),
+            format!(
+                "write inflated_bytes_max = {} or less, or in_flight_bytes_max = {worst} or more",
+                expansion.inflated_bytes_max(budget)
+            ),
+        )
+    })
+}
+
+/// What is inflated counts as buffered until it is parsed: one body alone must not be turned away for ever.
+fn inflated_is_kept(config: &Config) -> Option<Problem> {
+    /// The body as it was sent, and what the decompressor needs.
+    const BESIDE_BYTES: usize = 128 * 1024;
+    let http = &config.http;
+    let needed = http.inflated_bytes_max + http.body_bytes_max + BESIDE_BYTES;
+    (needed > http.buffered_bytes_max).then(|| {
+        Problem::new(
+            "http.buffered_bytes_max",
+            format!(
+                "{} does not hold one body of http.body_bytes_max = {} while it inflates to \
+                 http.inflated_bytes_max = {}",
+                http.buffered_bytes_max, http.body_bytes_max, http.inflated_bytes_max
+            ),
+            format!("write buffered_bytes_max = {needed} or more"),
+        )
+    })
+}
+
 /// What is admitted is journalled, and a shard has its part of the journal.
 fn journal_fits(config: &Config) -> Option<Problem> {
     let shards = config.shards_max();
-    let worst = Expansion::of(config).worst_bytes(config.http.body_bytes_max as u64);
+    let expansion = Expansion::of(config);
+    let worst = expansion
+        .worst_bytes(config.http.body_bytes_max as u64)
+        .max(expansion.worst_inflated_bytes(config.http.inflated_bytes_max as u64));
     let budget = config.budget_bytes(shards) as u64;
     if budget >= worst || (config.points.in_flight_bytes_max as u64) < worst {
         return None;
@@ -154,7 +230,7 @@ fn journal_fits(config: &Config) -> Option<Problem> {
             config.journal.bytes_max
         ),
         format!(
-            "write bytes_max = {advised} or more, or a smaller http.body_bytes_max or segment_bytes"
+            "write bytes_max = {advised} or more, or a smaller http.body_bytes_max, inflated_bytes_max or segment_bytes"
         ),
     ))
 }

@@ -51,6 +51,8 @@ pub struct Http {
     pub pipeline_max: u32,
     pub head_bytes_max: usize,
     pub body_bytes_max: usize,
+    /// Once its content encoding is undone.
+    pub inflated_bytes_max: usize,
     /// Of each shard: what is kept of requests that are not whole yet.
     pub buffered_bytes_max: usize,
     pub head_deadline_ms: u32,
@@ -72,6 +74,8 @@ pub struct Keys {
     pub self_file: Option<PathBuf>,
     /// Key → namespace prefix ("" = none).
     pub namespaces: BTreeMap<String, String>,
+    /// Namespace prefix → how many distinct metrics it may have.
+    pub quotas: BTreeMap<String, usize>,
 }
 
 /// Keys never reach a log, not even through `{:?}`.
@@ -89,6 +93,10 @@ pub struct Points {
     /// Of each owner shard: points accepted and not yet delivered, or on their way to it.
     pub in_flight_bytes_max: usize,
     pub whisper_path: PathBuf,
+    /// Posted names that are taken without complaint and not kept, and the exceptions.
+    pub skip: Vec<String>,
+    pub do_not_skip: Vec<String>,
+    pub telegraf_sanitise: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -216,6 +224,34 @@ pub struct Log {
     pub format: LogFormat,
 }
 
+/// SKIP_LIST's default: what Skyline says about itself, and should not analyse.
+const SKIP: [&str; 4] = [
+    "skyline.analyzer.",
+    "skyline.boundary.",
+    "skyline.ionosphere.",
+    "skyline.mirage.",
+];
+
+/// DO_NOT_SKIP_LIST's default: Skyline's key indicators.
+const DO_NOT_SKIP: [&str; 16] = [
+    "skyline.analyzer.run_time",
+    "skyline.boundary.run_time",
+    "skyline.analyzer.ionosphere_metrics",
+    "skyline.analyzer.mirage_metrics",
+    "skyline.analyzer.total_analyzed",
+    "skyline.analyzer.total_anomalies",
+    "skyline.analyzer.anomalous",
+    "skyline.analyzer.metrics_sparsity",
+    "skyline.exceptions",
+    "skyline.mirage.checks",
+    "skyline.logged_errors",
+    "skyline.mirage.run_time",
+    "skyline.ionosphere.features_calculation_time",
+    "skyline.analyzer.labelled_metrics.anomalous",
+    "skyline.analyzer.labelled_metrics.checked",
+    "skyline.horizon.prometheus.flux_received",
+];
+
 impl Default for Config {
     fn default() -> Self {
         Config {
@@ -227,6 +263,7 @@ impl Default for Config {
                 pipeline_max: 64,
                 head_bytes_max: 16 * 1024,
                 body_bytes_max: 4 * 1024 * 1024,
+                inflated_bytes_max: 8 * 1024 * 1024,
                 buffered_bytes_max: 256 * 1024 * 1024,
                 head_deadline_ms: 10_000,
                 request_deadline_ms: 30_000,
@@ -237,6 +274,7 @@ impl Default for Config {
                 self_key: None,
                 self_file: None,
                 namespaces: BTreeMap::new(),
+                quotas: BTreeMap::new(),
             },
             points: Points {
                 age_seconds_max: 3600,
@@ -244,6 +282,9 @@ impl Default for Config {
                 points_per_request_max: 50_000,
                 in_flight_bytes_max: 256 * 1024 * 1024,
                 whisper_path: "/opt/graphite/storage/whisper".into(),
+                skip: SKIP.map(str::to_owned).to_vec(),
+                do_not_skip: DO_NOT_SKIP.map(str::to_owned).to_vec(),
+                telegraf_sanitise: false,
             },
             last: Last {
                 store: LastStore::Embedded,

@@ -56,6 +56,40 @@ pub fn auto_or_number(given: &Given, min: u64, max: u64) -> Result<Word, Wrong> 
     Ok(Word::Number(number.try_into().map_err(|_| Wrong::Kind)?))
 }
 
+/// Skip patterns; as many and as long as anybody ever listed, and few enough to be compiled.
+pub fn patterns(given: &Given) -> Result<Vec<String>, Wrong> {
+    const PATTERNS_MAX: usize = 1000;
+    const PATTERN_BYTES_MAX: usize = 255;
+    let Given::List(items) = given else {
+        return Err(Wrong::Kind);
+    };
+    if items.len() > PATTERNS_MAX {
+        return Err(Wrong::Said(format!(
+            "{} patterns; at most {PATTERNS_MAX}",
+            items.len()
+        )));
+    }
+    let pattern = |item: &Given| match item.text()? {
+        "" => Err(Wrong::Said(
+            "an empty pattern matches everything".to_owned(),
+        )),
+        text if text.len() > PATTERN_BYTES_MAX => Err(Wrong::Said(format!(
+            "a pattern of {} bytes; at most {PATTERN_BYTES_MAX}",
+            text.len()
+        ))),
+        text => Ok(text.to_owned()),
+    };
+    items.iter().map(pattern).collect()
+}
+
+pub fn patterns_text(patterns: &[String]) -> String {
+    let lines = patterns.iter().map(|text| format!("\n  {},", quoted(text)));
+    match patterns {
+        [] => "[]".to_owned(),
+        _ => format!("[{}\n]", lines.collect::<String>()),
+    }
+}
+
 /// Entries are named by their line: the key itself is a secret.
 pub fn namespaces(given: &Given, keys: &mut Keys) -> Result<(), Wrong> {
     let Given::Table(members) = given else {
@@ -71,27 +105,72 @@ pub fn namespaces(given: &Given, keys: &mut Keys) -> Result<(), Wrong> {
                 key.chars().count()
             ));
         }
-        match prefix {
-            Given::Text(prefix) => match prefix_fault(prefix) {
-                None => {
-                    keys.namespaces.insert(key.clone(), prefix.clone());
-                }
-                Some(fault) => wrong.push(format!(
-                    "the prefix {} on line {line} {fault}",
-                    quoted(prefix)
-                )),
-            },
-            other => wrong.push(format!(
-                "the prefix on line {line} is {}; a prefix is a text, \"\" for none",
-                other.found(false)
-            )),
+        let (prefix, quota) = match namespace(prefix) {
+            Ok(read) => read,
+            Err(fault) => {
+                wrong.push(format!("the prefix on line {line} {fault}"));
+                continue;
+            }
+        };
+        if let Some(quota) = quota
+            && *keys.quotas.entry(prefix.to_owned()).or_insert(quota) != quota
+        {
+            wrong.push(format!(
+                "the quota of {} on line {line} differs from the one before it",
+                quoted(prefix)
+            ));
         }
+        keys.namespaces.insert(key.clone(), prefix.to_owned());
     }
     if wrong.is_empty() {
         Ok(())
     } else {
         Err(Wrong::Several(wrong))
     }
+}
+
+/// A prefix, alone or in a table with its quota; the error completes "the prefix on line N …".
+fn namespace(given: &Given) -> Result<(&str, Option<usize>), String> {
+    /// A place takes 8 bytes, and some 16 on each shard.
+    const QUOTA_MAX: u64 = 1_000_000;
+    let (mut prefix, mut quota) = (None, None);
+    match given {
+        Given::Text(text) => prefix = Some(text.as_str()),
+        Given::Table(members) => {
+            for member in members {
+                match (member.name.as_str(), &member.value) {
+                    ("prefix", Given::Text(text)) => prefix = Some(text),
+                    ("quota", value) => {
+                        let number = value.whole(1, QUOTA_MAX);
+                        let fault = format!(
+                            "has a quota of {}; a quota is a whole number from 1 to {QUOTA_MAX}",
+                            value.found(false)
+                        );
+                        let number = number.map_err(|_| fault)?;
+                        quota = Some(usize::try_from(number).unwrap_or(usize::MAX));
+                    }
+                    // The name may be a key in the wrong place: it is not shown.
+                    _ => return Err("has members other than prefix, a text, and quota".to_owned()),
+                }
+            }
+        }
+        other => {
+            return Err(format!(
+                "is {}; a prefix is a text, \"\" for none, or {{ prefix = …, quota = N }}",
+                other.found(false)
+            ));
+        }
+    }
+    let Some(prefix) = prefix else {
+        return Err("is missing in its table".to_owned());
+    };
+    if let Some(fault) = prefix_fault(prefix) {
+        return Err(format!("is {}, which {fault}", quoted(prefix)));
+    }
+    if prefix.is_empty() && quota.is_some() {
+        return Err("is empty and has a quota; a quota is a namespace's".to_owned());
+    }
+    Ok((prefix, quota))
 }
 
 /// A prefix is put before names that were already checked, so it must keep to their rules itself.

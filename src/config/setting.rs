@@ -235,4 +235,26 @@ macro_rules! choice {
     };
 }
 
-pub(super) use {choice, flag, whole};
+/// A list of skip patterns.
+macro_rules! patterns {
+    ($section:ident . $key:ident, $help:literal, $why:literal) => {
+        Setting {
+            section: stringify!($section),
+            key: stringify!($key),
+            help: $help,
+            why: $why,
+            kind: Kind::Other {
+                expected: "a list of texts",
+                example: "[\"skyline.analyzer.\"]",
+            },
+            secret: false,
+            read: |given, config| {
+                config.$section.$key = patterns(given)?;
+                Ok(())
+            },
+            show: |config| Shown::Value(patterns_text(&config.$section.$key)),
+        }
+    };
+}
+
+pub(super) use {choice, flag, patterns, whole};

@@ -7,6 +7,7 @@
 pub mod lookup;
 mod segment;
 pub mod table;
+pub mod watch;
 
 use crate::budget;
 use crate::carbon::outbound::Accepted;
@@ -15,6 +16,7 @@ use crate::router::Group;
 use lookup::Lookups;
 use std::collections::HashMap;
 use table::{Evicted, Table};
+use watch::Watch;
 
 /// Names under it are de-duplicated even with `last.check = false`: Vista repeats itself by design.
 const ALWAYS_CHECKED: &str = "vista.";
@@ -58,6 +60,7 @@ pub struct Owner {
     free: Vec<usize>,
     parked: HashMap<NameHash, Vec<Parked>>,
     pub lookups: Lookups,
+    pub watch: Watch,
     /// By namespace index; the last one counts points without a namespace.
     decided: Vec<Decided>,
     /// Budget bytes of points that turned out to be duplicates, since the last look.
@@ -84,6 +87,7 @@ impl Owner {
             free: Vec::new(),
             parked: HashMap::new(),
             lookups,
+            watch: Watch::default(),
             decided: vec![Decided::default(); namespaces + 1],
             released: 0,
             evicted: 0,
@@ -103,7 +107,7 @@ impl Owner {
                 match self.fate(hash, point) {
                     Fate::Unknown => {
                         let parked = self.parked.entry(hash).or_default();
-                        if parked.is_empty() {
+                        if parked.is_empty() && !self.watch.is_asked(hash) {
                             self.lookups.want(hash, point.name, now_ms);
                         }
                         parked.push(Parked {
@@ -170,6 +174,9 @@ impl Owner {
                     let unchecked = accepted == Accepted::Unchecked;
                     let evicted = self.table.set(hash, point.timestamp, true, unchecked);
                     self.note(evicted);
+                    if !self.watch.is_empty() {
+                        self.watch.accepted(hash, point.timestamp);
+                    }
                 }
                 accept.accept(hash, point, accepted);
             }
@@ -206,6 +213,8 @@ impl Owner {
             if let Some(timestamp) = mark {
                 self.raise(hash, timestamp);
             }
+            let known = self.table.get(hash).map(|entry| entry.timestamp);
+            self.watch.found(hash, known.max(mark));
             self.resolve(hash, Accepted::Live, accept, &mut done);
         }
     }
@@ -215,9 +224,32 @@ impl Owner {
     pub fn store_silent(&mut self, accept: &mut impl Accept, mut done: impl FnMut(Group)) {
         self.store_up = false;
         self.lookups.give_up();
-        let hashes: Vec<NameHash> = self.parked.keys().copied().collect();
+        for hash in self.watch.all_asked() {
+            let known = self.table.get(hash).map(|entry| entry.timestamp);
+            self.watch.found(hash, known);
+        }
+        // In an order of their own: the map's would differ from run to run.
+        let mut hashes: Vec<NameHash> = self.parked.keys().copied().collect();
+        hashes.sort_unstable();
         for hash in hashes {
             self.resolve(hash, Accepted::Unchecked, accept, &mut done);
+        }
+    }
+
+    /// A job begins for this metric: from now on its first live timestamp is remembered, and the newest one
+    /// known so far is the answer ([`Watch::take_starts`]), at once or after a look-up.
+    pub fn watch(&mut self, hash: NameHash, metric: &str, token: u64, now_ms: u64) {
+        self.watch.begin(hash, metric);
+        match self.table.get(hash) {
+            Some(entry) if !entry.unchecked => self.watch.answer(token, Some(entry.timestamp)),
+            Some(entry) if !self.store_up => self.watch.answer(token, Some(entry.timestamp)),
+            None if !self.store_up => self.watch.answer(token, None),
+            _ => {
+                if !self.parked.contains_key(&hash) && !self.watch.is_asked(hash) {
+                    self.lookups.want(hash, metric, now_ms);
+                }
+                self.watch.asks(hash, token);
+            }
         }
     }
 

@@ -28,7 +28,7 @@ impl Span {
         }
     }
 
-    fn slice(self, buffer: &[u8]) -> &[u8] {
+    pub(super) fn slice(self, buffer: &[u8]) -> &[u8] {
         &buffer[self.start..self.end]
     }
 }
@@ -224,8 +224,12 @@ impl<'b> Seen<'b> {
         }
         // One coding can be undone; a second one on top of it cannot.
         let first = self.content_encoding == ContentEncoding::Identity;
-        self.content_encoding = if first && (named(b"gzip") || named(b"x-gzip")) {
+        self.content_encoding = if !first {
+            ContentEncoding::Unknown
+        } else if named(b"gzip") || named(b"x-gzip") {
             ContentEncoding::Gzip
+        } else if named(b"deflate") {
+            ContentEncoding::Deflate
         } else {
             ContentEncoding::Unknown
         };

@@ -2,11 +2,15 @@
 //!
 //! One [`Decoder`] per connection looks at the unconsumed bytes of its read buffer. It never copies a
 //! body: `Content-Length` bodies are a slice of the buffer, chunked bodies are moved together inside it.
+//! [`encoding`] undoes what a body was compressed with.
 
 pub mod chunked;
 pub mod decoder;
+pub mod encoding;
 pub mod error;
+mod gzip;
 mod head;
+mod held;
 mod lines;
 pub mod response;
 #[cfg(test)]
@@ -14,6 +18,7 @@ mod tests;
 
 pub use decoder::{Awaiting, Decoder, Limits};
 pub use error::Refusal;
+pub use held::Held;
 
 /// The methods we tell apart; anything else is answered 405 by the route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +36,7 @@ pub enum ContentEncoding {
     #[default]
     Identity,
     Gzip,
+    Deflate,
     /// Named, but not one we can undo: 415.
     Unknown,
 }
@@ -60,6 +66,21 @@ pub struct Message<'b> {
     /// HTTP/1.0: the answer says so about keep-alive, and gets no interim response.
     pub http_1_0: bool,
     pub keep_alive: bool,
+}
+
+impl<'b> Message<'b> {
+    /// The same with its content encoding undone.
+    pub fn decoded(&self, body: &'b [u8]) -> Message<'b> {
+        let fields = Fields {
+            content_encoding: ContentEncoding::Identity,
+            ..self.fields
+        };
+        Message {
+            fields,
+            body,
+            ..*self
+        }
+    }
 }
 
 /// What the decoder saw at the start of the buffer.

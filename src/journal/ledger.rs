@@ -54,6 +54,11 @@ impl<T: PartialEq> Ledger<T> {
         self.entries.front().map(|(tag, _)| tag)
     }
 
+    /// Oldest first; one whose points were not all added together stands there more than once.
+    pub fn tags(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().map(|(tag, _)| tag)
+    }
+
     /// Points on their way.
     pub fn points(&self) -> u64 {
         self.points

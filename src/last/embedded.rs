@@ -6,6 +6,7 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
 
 use redb::{Builder, Database, Durability, ReadableDatabase, TableDefinition};
 
@@ -21,9 +22,14 @@ const CACHE_BYTES: usize = 32 * 1024 * 1024;
 /// More damaged files than this are not kept: the next one replaces the last.
 const DAMAGED_FILES_MAX: u32 = 9;
 
+/// After one I/O error, a full disk's too, redb refuses everything until its file is opened again. So the
+/// lock: it is held for reading by whoever looks up or writes, none of them on a shard, and for writing
+/// while the file is opened again.
 #[derive(Debug)]
 pub struct Store {
-    database: Database,
+    path: PathBuf,
+    /// `None`: it could not be opened again yet.
+    database: RwLock<Option<Database>>,
 }
 
 /// An opened store, and where a damaged one went that stood in its place.
@@ -79,48 +85,100 @@ impl Store {
 
     /// One mark per name, in their order.
     pub fn get_many(&self, names: &[String]) -> Result<Vec<Option<Mark>>, StoreError> {
-        let table = self.database.begin_read()?.open_table(MARKS)?;
-        let mut marks = Vec::with_capacity(names.len());
-        for name in names {
-            let found = table.get(name.as_str())?;
-            marks.push(found.map(|found| {
-                let (timestamp, value) = found.value();
-                Mark { timestamp, value }
-            }));
-        }
-        Ok(marks)
+        self.with(|database| get_many(database, names))
     }
 
     /// All or none are written. Visible at once; on disk with the next `durable` one (also of no
     /// marks), or when the store is closed. That the newest wins is the writer's business.
     pub fn put_many(&self, marks: &[(String, Mark)], durable: bool) -> Result<(), StoreError> {
-        let mut transaction = self.database.begin_write()?;
-        let durability = match durable {
-            true => Durability::Immediate,
-            false => Durability::None,
+        self.with(|database| put_many(database, marks, durable))
+    }
+
+    fn with<T>(&self, work: impl Fn(&Database) -> Result<T, redb::Error>) -> Result<T, StoreError> {
+        let result = match &*self.database.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(database) => work(database),
+            None => Err(redb::Error::PreviousIo),
         };
-        transaction.set_durability(durability)?;
-        {
-            let mut table = transaction.open_table(MARKS)?;
-            for (name, mark) in marks {
-                table.insert(name.as_str(), (mark.timestamp, mark.value))?;
-            }
+        if matches!(result, Err(redb::Error::PreviousIo)) {
+            self.open_again()?;
         }
-        transaction.commit()?;
+        Ok(result?)
+    }
+
+    /// Whatever failed is tried again by its caller.
+    fn open_again(&self) -> Result<(), redb::Error> {
+        let mut database = self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if database.as_ref().is_some_and(|it| it.begin_write().is_ok()) {
+            // Another shard was here first.
+            return Ok(());
+        }
+        // The file is locked as long as it is open.
+        *database = None;
+        match open_checked(&self.path) {
+            Err(redb::Error::Corrupted(_)) => {
+                move_aside(&self.path)?;
+                *database = Some(open_checked(&self.path)?);
+            }
+            opened => *database = Some(opened?),
+        }
         Ok(())
     }
 
     /// Brings everything to disk.
     pub fn close(self) -> Result<(), StoreError> {
-        Ok(self.database.close()?)
+        let database = self.database.into_inner();
+        if let Some(database) = database.unwrap_or_else(PoisonError::into_inner) {
+            database.close()?;
+        }
+        Ok(())
     }
+}
+
+fn get_many(database: &Database, names: &[String]) -> Result<Vec<Option<Mark>>, redb::Error> {
+    let table = database.begin_read()?.open_table(MARKS)?;
+    let mut marks = Vec::with_capacity(names.len());
+    for name in names {
+        let found = table.get(name.as_str())?;
+        marks.push(found.map(|found| {
+            let (timestamp, value) = found.value();
+            Mark { timestamp, value }
+        }));
+    }
+    Ok(marks)
+}
+
+fn put_many(
+    database: &Database,
+    marks: &[(String, Mark)],
+    durable: bool,
+) -> Result<(), redb::Error> {
+    let mut transaction = database.begin_write()?;
+    let durability = match durable {
+        true => Durability::Immediate,
+        false => Durability::None,
+    };
+    transaction.set_durability(durability)?;
+    {
+        let mut table = transaction.open_table(MARKS)?;
+        for (name, mark) in marks {
+            table.insert(name.as_str(), (mark.timestamp, mark.value))?;
+        }
+    }
+    transaction.commit()?;
+    Ok(())
 }
 
 /// `None`: the file is damaged.
 fn open_undamaged(path: &Path) -> Result<Option<Store>, OpenError> {
     let path_owned = || path.to_owned();
     match open_checked(path) {
-        Ok(store) => Ok(Some(store)),
+        Ok(database) => Ok(Some(Store {
+            path: path_owned(),
+            database: RwLock::new(Some(database)),
+        })),
         Err(redb::Error::DatabaseAlreadyOpen) => Err(OpenError::InUse(path_owned())),
         Err(redb::Error::Corrupted(_)) => Ok(None),
         // How redb says "not one of my files".
@@ -130,7 +188,7 @@ fn open_undamaged(path: &Path) -> Result<Option<Store>, OpenError> {
     }
 }
 
-fn open_checked(path: &Path) -> Result<Store, redb::Error> {
+fn open_checked(path: &Path) -> Result<Database, redb::Error> {
     let database = Builder::new()
         .set_cache_size(CACHE_BYTES)
         // Without it redb may panic on a damaged page, or return what it finds there.
@@ -140,7 +198,7 @@ fn open_checked(path: &Path) -> Result<Store, redb::Error> {
     let transaction = database.begin_write()?;
     transaction.open_table(MARKS)?;
     transaction.commit()?;
-    Ok(Store { database })
+    Ok(database)
 }
 
 /// Renames to the first free `<path>.damaged-<n>`.

@@ -22,6 +22,9 @@ const HASH_KEY: &str = "flux.last.metric_data";
 /// Thunder takes a heartbeat older than this for a dead Flux; the reference's TTL.
 const HEARTBEAT_TTL_SECONDS: u32 = 120;
 
+/// The reference's TTL.
+const RESOLUTION_TTL_SECONDS: u32 = 3600;
+
 pub struct SessionConfig {
     pub username: Option<String>,
     pub password: Option<String>,
@@ -260,6 +263,17 @@ impl Session {
             .arg(key)
             .arg(member)
             .write_packed_command(out);
+        self.expected.push_back(Expected::Ignored);
+    }
+
+    /// How many seconds lie between a metric's points, as Vista asks; whether it was stored is of no interest.
+    pub fn resolution(&mut self, metric: &str, seconds: u32, out: &mut Vec<u8>) {
+        let mut setex = redis::cmd("SETEX");
+        setex
+            .arg(format!("vista.last.resolution.{metric}"))
+            .arg(RESOLUTION_TTL_SECONDS)
+            .arg(seconds);
+        setex.write_packed_command(out);
         self.expected.push_back(Expected::Ignored);
     }
 

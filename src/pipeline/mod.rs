@@ -2,32 +2,37 @@
 //! tick" and carries out what [`Effects`] say. No clock, no socket: the same code serves the unit
 //! tests, the simulator and the benches.
 //!
-//! Here: from bytes to answers. [`sinks`]: from accepted points to carbon and the last store.
-//! [`observe`]: what it all came to.
+//! Here: from bytes to answers; [`encoded`]: by way of inflating; [`admission`]: whether there is room. [`sinks`]: from
+//! accepted points to carbon and the last store. [`observe`]: what it all came to.
 
+mod admission;
 mod commits;
+mod encoded;
 mod observe;
+mod populate;
 mod recovered;
 mod sinks;
 
 pub use commits::Left;
+pub use populate::{Extra, Leave, Posted, ToCore, ToOwner, Verdict};
 pub use recovered::{RecordId, Recovered, Report};
 
 use crate::api::route;
-use crate::api::verdict::{self, Problem};
-use crate::api::{self, Api, Decision, Tally};
-use crate::budget::{Budgets, Refused};
+use crate::api::verdict;
+use crate::api::{self, Api, Decision};
+use crate::budget::Budgets;
 use crate::carbon::outbound::{Accepted, Lane, Outbound};
 use crate::dedup::{Accept, Owner};
 use crate::http::decoder::Awaiting;
 use crate::http::response::{self, Date, ReplyTo};
-use crate::http::{Decoded, Decoder, Limits, Message, Refusal};
+use crate::http::{Decoded, Decoder, Limits, Message, Refusal, encoding};
 use crate::journal::{Journal, Outcome};
 use crate::last::writer::Writer;
 use crate::point::{NameHash, Point};
+use crate::populate::address::Hosts;
 use crate::request::{ReadId, Reads};
 use crate::router::{Gathered, Group, Reply};
-use crate::telemetry::counters::{Counters, Discard, Endpoint, Reject};
+use crate::telemetry::counters::{Counters, Endpoint};
 use crate::telemetry::latency::{Latency, Stage};
 use std::sync::Arc;
 
@@ -60,6 +65,9 @@ pub struct Effects {
     pub groups: Vec<(usize, Group)>,
     /// For the shards that wait for this owner.
     pub replies: Vec<(usize, Reply)>,
+    /// For the populate core: jobs that were posted, and what it asked about metrics we own.
+    pub jobs: Vec<Posted>,
+    pub to_core: Vec<ToCore>,
     /// Connections with nothing missing any more.
     pub wake: Vec<usize>,
     /// The health probe was asked: its heartbeat is due.
@@ -76,6 +84,8 @@ pub struct Connection {
     closing: bool,
     /// `100 Continue` is owed, after the answers before it.
     owes_continue: bool,
+    /// A request whose body is not decoded yet.
+    inflating: Option<Box<encoded::Inflating>>,
 }
 
 impl Connection {
@@ -86,11 +96,24 @@ impl Connection {
             read: ReadId::default(),
             closing: false,
             owes_continue: false,
+            inflating: None,
         }
     }
 
     pub fn is_closing(&self) -> bool {
         self.closing
+    }
+
+    /// A body is being inflated: the next read goes on with it. Others should have their turn first.
+    pub fn is_inflating(&self) -> bool {
+        self.inflating.is_some()
+    }
+
+    /// Memory of a request under way, beside what the caller keeps itself.
+    pub fn held_bytes(&self) -> usize {
+        self.inflating
+            .as_ref()
+            .map_or(0, |inflating| inflating.held_bytes())
     }
 
     /// What the next bytes belong to: each has a deadline of its own.
@@ -106,7 +129,7 @@ pub struct Taken {
     pub consumed: usize,
     /// Requests and refusals whose answers are due.
     pub answers: u32,
-    /// `pipeline_max` was met: there may be a whole request in what is left.
+    /// `pipeline_max` was met, or the turn's share of inflating: there may be a whole request in what is left.
     pub more: bool,
 }
 
@@ -122,6 +145,8 @@ pub struct Settings {
     pub shards: usize,
     pub pipeline_max: u32,
     pub request_deadline_ms: u64,
+    /// What populate's jobs may fetch from.
+    pub hosts: Hosts,
     /// How long until the next tick, at the most: a deadline is met rather early than late.
     pub tick_ms: u64,
 }
@@ -147,6 +172,7 @@ pub struct Pipeline {
     pub journal: Journal<Group>,
     recovered: recovered::Books,
     backlog: commits::Backlog,
+    populate: populate::Books,
     pub writer: Writer,
     pub counters: Counters,
     pub latency: Latency,
@@ -182,6 +208,7 @@ impl Pipeline {
             journal,
             recovered: recovered::Books::default(),
             backlog: commits::Backlog::default(),
+            populate: populate::Books::default(),
             writer,
             counters: Counters::default(),
             latency: Latency::default(),
@@ -201,9 +228,15 @@ impl Pipeline {
         connection.read = id;
         let mut consumed = 0;
         let mut more = false;
+        let mut slice = encoding::SLICE_BYTES;
         while !connection.closing {
-            if self.reads.len(id) >= self.settings.pipeline_max {
+            if self.reads.len(id) >= self.settings.pipeline_max
+                || !self.go_on(connection, &mut slice, now)
+            {
                 more = true;
+                break;
+            }
+            if connection.closing {
                 break;
             }
             match connection.decoder.next(&mut buffer[consumed..]) {
@@ -219,10 +252,14 @@ impl Pipeline {
                     message,
                     consumed: taken,
                 } => {
-                    connection.closing = !message.keep_alive || self.draining;
                     let mut to = ReplyTo::message(&message);
-                    to.keep_alive = !connection.closing;
-                    self.request(id, &message, to, now);
+                    to.keep_alive &= !self.draining;
+                    if self.api.reads_encoded(&message) {
+                        self.encoded(connection, &message, to, &mut slice, now);
+                    } else {
+                        self.request(id, &message, to, now);
+                        connection.closing = !to.keep_alive;
+                    }
                     consumed += taken;
                 }
             }
@@ -247,6 +284,7 @@ impl Pipeline {
         let deadline_ms = now.ms() + self.settings.request_deadline_ms;
         connection.read = self.reads.open(connection.index, deadline_ms, now.us);
         connection.closing = true;
+        connection.inflating = None;
         match why {
             Abandoned::TooSlow => self.refuse(connection.read, Refusal::TooSlow),
             Abandoned::NoRoom => {
@@ -272,32 +310,17 @@ impl Pipeline {
                 .decide(message, now.unix_seconds, &mut self.scratch, sink)
             {
                 Decision::Points(tally) => {
-                    let reserved = self.budgets.reserve(self.gathered.needs());
-                    self.pressed = reserved.is_err();
-                    match reserved {
-                        Ok(()) => {
-                            self.count(&tally, None);
-                            owners = self.gathered.commit(self.reads.len(id), tally.namespace);
-                            verdict::accepted()
-                        }
-                        Err(refused) => {
-                            self.gathered.rollback();
-                            let (problem, answer) = match refused {
-                                Refused::Full => {
-                                    (Problem::Busy, verdict::busy(RETRY_AFTER_SECONDS))
-                                }
-                                Refused::TooLarge => {
-                                    (Problem::LargerThanBudget, verdict::larger_than_budget())
-                                }
-                            };
-                            self.count(&tally, Some(problem));
-                            answer
-                        }
-                    }
+                    self.reserve(id, &tally, verdict::accepted(), &mut owners)
                 }
+                Decision::Partly { answer, tally } => self.reserve(id, &tally, answer, &mut owners),
                 Decision::Answer { answer, tally } => {
                     self.gathered.rollback();
                     self.count(&tally, tally.problem);
+                    answer
+                }
+                Decision::Job => {
+                    let (answer, verdicts) = self.post_job(id, message);
+                    owners = verdicts;
                     answer
                 }
                 Decision::Probe(answer) => {
@@ -307,24 +330,6 @@ impl Pipeline {
             }
         };
         self.reads.push(id, Some(endpoint), answer, owners, to);
-    }
-
-    /// Counts what a request's points came to; with a problem, all of them were rejected for it.
-    fn count(&mut self, tally: &Tally, problem: Option<Problem>) {
-        let received = u64::from(tally.received);
-        let points = &mut self.counters.points;
-        points.received += received;
-        match problem {
-            None => points.discard(Discard::NotFinite, tally.discarded_not_finite.into()),
-            Some(problem) => points.reject(reject_cause(problem), received),
-        }
-        if let Some(namespace) = tally.namespace {
-            let numbers = self.counters.namespace(namespace);
-            numbers.received += received;
-            if problem.is_some() {
-                numbers.rejected += received;
-            }
-        }
     }
 
     /// The read is decoded: one group for each owner it touched. The own one is decided at once.
@@ -357,6 +362,7 @@ impl Pipeline {
             self.finish(group, now);
         }
         self.release_duplicates();
+        self.tell_core();
     }
 
     /// Every point of the group is decided. Its answer waits for the journal: for its own points, and for
@@ -481,13 +487,4 @@ fn endpoint(path: &[u8]) -> Endpoint {
         Some(route::Endpoint::PopulateMetric) => Endpoint::PopulateMetric,
         None => Endpoint::Other,
     }
-}
-
-/// The label under which a request's points count as rejected.
-fn reject_cause(problem: Problem) -> Reject {
-    Reject::ALL
-        .iter()
-        .copied()
-        .find(|cause| cause.label() == problem.reason())
-        .unwrap_or(Reject::Other)
 }

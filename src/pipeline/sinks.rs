@@ -24,6 +24,7 @@ impl Pipeline {
             settings,
             journal,
             recovered,
+            populate,
             ..
         } = self;
         step(outbound, &mut |frame, delivery| {
@@ -34,7 +35,10 @@ impl Pipeline {
                 counters.points.unconfirmed += u64::from(frame.points);
             }
             match frame.lane {
-                Lane::Live => budgets.release(settings.shard, frame.cost),
+                Lane::Live => {
+                    budgets.release(settings.shard, frame.cost);
+                    populate.delivered(frame.points.into());
+                }
                 Lane::Recovered => recovered.delivered(frame.cost),
             }
             for (hash, name, mark, unchecked) in frame.marks() {
@@ -44,6 +48,7 @@ impl Pipeline {
         let gone = outbound.take_gone();
         journal.released(gone.live);
         recovered.gone(gone.recovered);
+        self.write_left();
     }
 
     /// The sink has everything written so far.
@@ -97,6 +102,7 @@ impl Pipeline {
             self.finish(group, now);
         }
         self.release_duplicates();
+        self.tell_core();
     }
 
     pub fn store_answers(&mut self) {

@@ -176,8 +176,13 @@ impl Jobs {
     /// Whether one more may come; asked before the owner is asked for its mark. Not while the file cannot
     /// be written: nothing could be promised.
     pub fn has_room(&self) -> bool {
+        self.has_room_for(0)
+    }
+
+    /// The same, when `asked` others are being asked for at the moment.
+    pub fn has_room_for(&self, asked: usize) -> bool {
         !self.broken
-            && self.slots.len() < self.limits.jobs_max
+            && self.slots.len() + asked < self.limits.jobs_max
             && self.bytes < self.limits.bytes_max
     }
 
@@ -365,6 +370,19 @@ impl Jobs {
 
     pub fn get(&self, id: u64) -> Option<&Accepted> {
         self.slots.get(&id).map(|slot| &slot.accepted)
+    }
+
+    /// All that are accepted and not done, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Accepted> {
+        self.slots.values().map(|slot| &slot.accepted)
+    }
+
+    pub fn of_metric(&self, metric: &str) -> &[u64] {
+        self.by_metric.get(metric).map_or(&[], Vec::as_slice)
+    }
+
+    pub fn has_unwritten(&self) -> bool {
+        !self.unwritten.is_empty() || self.broken
     }
 
     pub fn queued(&self) -> usize {

@@ -286,6 +286,11 @@ impl Work {
         }
     }
 
+    /// Everything is fetched and resampled.
+    pub fn is_sending(&self) -> bool {
+        matches!(self.stage, Stage::Send(_))
+    }
+
     /// What [`Next::Send`] gave was handed over.
     pub fn sent(&mut self) {
         if let Stage::Send(at) = &mut self.stage {

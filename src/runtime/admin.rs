@@ -5,10 +5,11 @@ use super::SWEEP;
 use super::control::{Control, Phase};
 use super::journal::replay::Replays;
 use super::mesh::{Mesh, Parcel};
+use super::populate::Populate;
 use crate::budget::Budgets;
 use crate::http::{Decoded, Decoder, Limits};
 use crate::telemetry::prometheus;
-use crate::telemetry::{Process, Snapshot};
+use crate::telemetry::{Merge, Process, Snapshot};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::{TcpListener, TcpStream};
 use std::cell::{Cell, RefCell};
@@ -34,6 +35,7 @@ pub struct Admin {
     process: Process,
     mesh: Rc<Mesh>,
     replays: Rc<Replays>,
+    populate: Rc<Populate>,
     shards: usize,
     /// The newest snapshot of each shard, and whether it came since it was last asked for.
     snapshots: RefCell<Vec<Snapshot>>,
@@ -48,14 +50,16 @@ impl Admin {
         process: Process,
         mesh: Rc<Mesh>,
         replays: Rc<Replays>,
-        shards: usize,
+        populate: Rc<Populate>,
     ) -> Admin {
+        let shards = mesh.members() - 1;
         Admin {
             control,
             budgets,
             process,
             mesh,
             replays,
+            populate,
             shards,
             snapshots: RefCell::new(vec![Snapshot::default(); shards]),
             fresh: RefCell::new(vec![false; shards]),
@@ -131,9 +135,11 @@ async fn answer(admin: &Admin, path: &str) -> (u16, String) {
     match path {
         "/metrics" => {
             let snapshots = observe(admin).await;
-            let core = admin.replays.snapshot();
+            let mut core = admin.replays.snapshot();
+            core.merge(&admin.populate.snapshot());
             (200, prometheus::render(&admin.process, &snapshots, &core))
         }
+        "/populate" => (200, admin.populate.report()),
         "/healthz" => (200, "ok\n".to_owned()),
         "/readyz" => match admin.control.phase() {
             Phase::Serving if admin.budgets.exhausted() => {
@@ -148,7 +154,7 @@ async fn answer(admin: &Admin, path: &str) -> (u16, String) {
             Phase::Starting => (503, "starting\n".to_owned()),
             _ => (503, "draining\n".to_owned()),
         },
-        _ => (404, "/metrics, /healthz, /readyz\n".to_owned()),
+        _ => (404, "/metrics, /healthz, /readyz, /populate\n".to_owned()),
     }
 }
 

@@ -14,6 +14,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
@@ -28,6 +29,8 @@ pub struct Deadlines {
 /// these. The decoder refuses what would grow past its bounds.
 const READ_MORE_BYTES_MIN: usize = 64 * 1024;
 const READ_MORE_BYTES_MAX: usize = 256 * 1024;
+/// As short as a timer can be; what others have to do takes as long as it takes.
+const STEP_ASIDE: Duration = Duration::from_micros(1);
 /// A kept-back part above this is freed when it is empty: one large body is not remembered.
 const KEPT_CAPACITY_BYTES: usize = 16 * 1024;
 /// After a refusal, what the client is still sending is read and dropped up to this, so that closing
@@ -51,8 +54,7 @@ pub async fn serve(shard: Rc<Shard>, mut stream: TcpStream, limits: Limits, dead
     };
     // An error is the client's going away: its points are decided all the same, nobody is left to tell.
     let _ = session.run(&mut stream, &mut connection).await;
-    session.rest = Vec::new();
-    session.account();
+    shard.connections.buffered(session.held, 0);
     shard.turn(|pipeline, _| pipeline.forget(&connection));
     shard.connections.close(index);
 }
@@ -66,7 +68,7 @@ struct Session<'a> {
     out: Vec<u8>,
     /// When the first byte of `rest` came.
     began_ms: u64,
-    /// Capacity of `rest` as the shard knows it.
+    /// What `rest` and a body under way take, as the shard knows it.
     held: usize,
 }
 
@@ -75,6 +77,12 @@ impl Session<'_> {
         let mut more = false;
         loop {
             let taken = if more {
+                if connection.is_inflating() {
+                    if self.shard.connections.buffers_full() {
+                        return self.abandon(stream, connection, Abandoned::NoRoom).await;
+                    }
+                    self.step_aside().await;
+                }
                 self.decode_rest(connection)
             } else {
                 self.arm(connection);
@@ -105,16 +113,26 @@ impl Session<'_> {
     ) -> io::Result<()> {
         self.shard.turn(|p, now| p.abandon(connection, why, now));
         self.rest = Vec::new();
-        self.account();
+        self.account(connection);
         self.answer(stream, connection).await?;
         self.linger(stream).await
     }
 
     /// Tells the shard what this connection keeps of unfinished requests.
-    fn account(&mut self) {
-        let now = self.rest.capacity();
+    fn account(&mut self, connection: &Connection) {
+        let now = self.rest.capacity() + connection.held_bytes();
         self.shard.connections.buffered(self.held, now);
         self.held = now;
+    }
+
+    /// Between two slices of a body: everything else that has something to do does it. It is our turn, not the
+    /// client's, so no deadline of its runs meanwhile.
+    async fn step_aside(&self) {
+        self.shard
+            .connections
+            .waits(self.index, Waits::Owners, u64::MAX);
+        // A timer and not a yield: only from there does the executor look at its sockets.
+        glommio::timer::sleep(STEP_ASIDE).await;
     }
 
     /// How long the next read may take.
@@ -156,7 +174,7 @@ impl Session<'_> {
             let bytes = &mut buffer[..length];
             let taken = shard.turn(|p, now| p.read(connection, bytes, now));
             self.rest.extend_from_slice(&bytes[taken.consumed..]);
-            self.account();
+            self.account(connection);
             return Ok(Some(taken));
         }
         let filled = self.rest.len();
@@ -184,7 +202,7 @@ impl Session<'_> {
         if self.rest.is_empty() && self.rest.capacity() > KEPT_CAPACITY_BYTES {
             self.rest = Vec::new();
         }
-        self.account();
+        self.account(connection);
         taken
     }
 

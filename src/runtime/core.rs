@@ -1,93 +1,166 @@
-//! The populate core: a member of the mesh beside the shards. Today the admin listener and the replay of what
-//! earlier runs have left run on it; it is also the place of the populate worker.
+//! The populate core: a member of the mesh beside the shards, on a CPU of its own where there is one. The
+//! admin listener, the replay of what earlier runs have left and the populate worker live here.
 
-use super::admin::Admin;
-use super::control::{Control, Phase};
+use super::admin::{self, Admin};
+use super::control::Phase;
 use super::journal::hand_out;
 use super::journal::replay::{self, Replays};
+use super::journal::survey::Found;
 use super::mesh::{Ends, Parcel};
-use super::{SWEEP, admin, sweep};
+use super::plan::ShardPlan;
+use super::populate::{self, Populate, PopulatePlan};
+use super::quota_file::QuotaFile;
+use super::shard::Shard;
+use super::{SWEEP, sweep};
 use crate::budget::Budgets;
+use crate::dedup::table::Table;
+use crate::outputs::points_file::PointsFile;
 use crate::router::NameHasher;
 use crate::telemetry::Process;
-use crate::telemetry::log::Logger;
 use glommio::channels::shared_channel::ConnectedReceiver;
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::Arc;
+
+/// In sweeps: whether carbon is there is told twice a second at the most.
+const HEALTH_EVERY: u64 = 100;
+/// In sweeps, about a second: a crash forgets the new metrics of that time, and their next points make them known
+/// again.
+const QUOTAS_EVERY: u64 = 200;
 
 /// What the populate core starts with.
 pub struct CorePlan {
-    pub control: Arc<Control>,
+    /// It is a member of the mesh, with a connection to carbon of its own.
+    pub shard: ShardPlan,
+    pub points_file: Option<PointsFile>,
+    /// Those of the shards.
     pub budgets: Budgets,
     pub hasher: NameHasher,
     pub process: Process,
-    pub logger: Logger,
-    pub found: super::journal::survey::Found,
+    pub quotas: QuotaFile,
+    pub found: Found,
+    pub populate: PopulatePlan,
     pub listener: std::net::TcpListener,
+}
+
+/// Everything that lives here.
+struct Core {
+    shard: Rc<Shard>,
+    admin: Rc<Admin>,
+    replays: Rc<Replays>,
+    populate: Rc<Populate>,
+    /// The replay has saved how far it has come.
+    replays_kept: Cell<bool>,
 }
 
 pub async fn serve(plan: CorePlan, ends: Ends) {
     let (mesh, receivers) = sweep::connect(ends).await;
     let mesh = Rc::new(mesh);
-    let CorePlan {
-        control, budgets, ..
-    } = plan;
+    // It owns no metric: the smallest table will do.
+    let shard = plan.shard.shard(Table::new(1), mesh.clone());
+    plan.shard.spawn_link(&shard, plan.points_file);
+    let control = shard.control.clone();
     let replays = Replays::new(
         plan.found,
         control.clone(),
-        budgets.clone(),
+        plan.budgets.clone(),
         plan.hasher,
-        plan.logger,
+        shard.logger,
     );
-    let admin = Rc::new(Admin::new(
+    let populate = Populate::new(plan.populate, shard.clone());
+    let admin = Admin::new(
         control.clone(),
-        budgets,
+        plan.budgets,
         plan.process,
         mesh.clone(),
         replays.clone(),
-        receivers.len(),
-    ));
+        populate.clone(),
+    );
+    let core = Rc::new(Core {
+        shard,
+        admin: Rc::new(admin),
+        replays: replays.clone(),
+        populate: populate.clone(),
+        replays_kept: Cell::new(false),
+    });
     for receiver in receivers {
-        glommio::spawn_local(receive(admin.clone(), replays.clone(), receiver)).detach();
+        glommio::spawn_local(receive(core.clone(), receiver)).detach();
     }
-    glommio::spawn_local(admin::accept(admin, plan.listener)).detach();
+    populate.recover().await;
+    glommio::spawn_local(admin::accept(core.admin.clone(), plan.listener)).detach();
     control.meet();
     while control.phase() < Phase::Serving {
         glommio::timer::sleep(SWEEP).await;
     }
-    glommio::spawn_local(hand_out::run(replays.clone(), mesh.clone())).detach();
-    let kept = Rc::new(Cell::new(false));
-    glommio::spawn_local({
-        let (replays, kept) = (replays.clone(), kept.clone());
-        async move {
-            replay::keep(replays).await;
-            kept.set(true);
-        }
-    })
-    .detach();
-    let mut met = Phase::Serving;
-    while control.phase() < Phase::Stopped {
-        glommio::timer::sleep(SWEEP).await;
-        mesh.flush();
-        replays.ring();
-        let phase = control.phase();
-        if phase > met && (phase != Phase::Keeping || kept.get()) {
-            met = phase;
-            control.meet();
-        }
-    }
+    populate::spawn(&populate);
+    glommio::spawn_local(hand_out::run(replays, mesh.clone())).detach();
+    glommio::spawn_local(keep_replays(core.clone())).detach();
+    run(&core, plan.quotas).await;
     mesh.close();
 }
 
-async fn receive(admin: Rc<Admin>, replays: Rc<Replays>, receiver: ConnectedReceiver<Parcel>) {
+async fn keep_replays(core: Rc<Core>) {
+    replay::keep(core.replays.clone()).await;
+    core.replays_kept.set(true);
+}
+
+/// Sweeps until the service has stopped.
+async fn run(core: &Core, mut quotas: QuotaFile) {
+    let shard = &core.shard;
+    let mut sweeps = 0u64;
+    let mut met = Phase::Serving;
+    loop {
+        glommio::timer::sleep(SWEEP).await;
+        sweeps += 1;
+        shard.mesh.flush();
+        core.replays.ring();
+        shard.turn(|pipeline, now| {
+            pipeline.tick(now);
+            if pipeline.outbound.is_due(now.ms()) {
+                shard.link.ring();
+            }
+        });
+        core.populate.tick();
+        core.populate.ring();
+        if sweeps.is_multiple_of(HEALTH_EVERY) {
+            let seconds = shard.clock.now().unix_seconds;
+            shard.carbon.report(shard.logger, &shard.name(), seconds);
+        }
+        if sweeps.is_multiple_of(QUOTAS_EVERY) {
+            quotas.save();
+        }
+        let phase = shard.control.phase();
+        let done = match phase {
+            Phase::Starting | Phase::Serving => continue,
+            Phase::Draining => core.populate.is_quiet(),
+            Phase::Flushing => {
+                shard.turn(|pipeline, _| pipeline.outbound.flush());
+                shard.link.ring();
+                // A job is durable: what carbon does not take now is fetched again.
+                shard.pipeline.borrow().outbound.is_empty() || !shard.carbon.is_up()
+            }
+            Phase::Keeping => core.replays_kept.get() && core.populate.is_settled(),
+            Phase::Stopped => break,
+        };
+        if done && met < phase {
+            met = phase;
+            shard.control.meet();
+        }
+    }
+    quotas.save();
+}
+
+async fn receive(core: Rc<Core>, receiver: ConnectedReceiver<Parcel>) {
     while let Some(parcel) = receiver.recv().await {
         match parcel {
-            Parcel::Observed { from, snapshot } => admin.observed(from, *snapshot),
-            Parcel::Report { from, report, last } => replays.report(from, &report, last),
+            Parcel::Observed { from, snapshot } => core.admin.observed(from, *snapshot),
+            Parcel::Report { from, report, last } => core.replays.report(from, &report, last),
+            Parcel::Job { from, posted } => core.populate.posted(from, posted),
+            Parcel::ToCore(message) => core.populate.told(message),
             Parcel::Group(_)
             | Parcel::Reply(_)
             | Parcel::Recovered(_)
+            | Parcel::JobAnswered { .. }
+            | Parcel::ToOwner(_)
             | Parcel::Nudge
             | Parcel::Observe { .. } => {}
         }

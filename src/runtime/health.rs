@@ -48,16 +48,17 @@ impl Health {
         *self.why.borrow_mut() = why.to_string();
     }
 
-    pub fn report(&self, logger: Logger, shard: usize, now_seconds: u32) {
+    /// `whose`: the shard, or the populate core.
+    pub fn report(&self, logger: Logger, whose: &str, now_seconds: u32) {
         let due = self
             .watch
             .borrow_mut()
             .observe(self.up.get(), now_seconds.into());
         let what = self.what;
         match due {
-            Some(_) if self.up.get() => logger.info(format_args!("shard {shard}: {what} is up")),
+            Some(_) if self.up.get() => logger.info(format_args!("{whose}: {what} is up")),
             Some(changes) => logger.warn(format_args!(
-                "shard {shard}: {what} is down ({changes} changes): {}",
+                "{whose}: {what} is down ({changes} changes): {}",
                 self.why.borrow()
             )),
             None => {}

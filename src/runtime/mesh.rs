@@ -5,7 +5,8 @@
 //! two waiters; connecting can sleep for ever unless a timer runs. So: one task per receiver that only
 //! receives, `try_send` only, and a sweep timer on every executor before anything is connected.
 
-use crate::pipeline::{Recovered, Report};
+use crate::pipeline::{Posted, Recovered, Report, ToCore, ToOwner, Verdict};
+use crate::request::ReadId;
 use crate::router::{Group, Reply};
 use crate::telemetry::Snapshot;
 use glommio::channels::shared_channel::{
@@ -32,6 +33,19 @@ pub enum Parcel {
         /// The shard stops and will say no more.
         last: bool,
     },
+    /// A job that was posted, and what becomes of it.
+    Job {
+        from: usize,
+        posted: Posted,
+    },
+    JobAnswered {
+        read: ReadId,
+        request: u32,
+        verdict: Verdict,
+    },
+    /// Between the populate core and the owner of a metric.
+    ToOwner(ToOwner),
+    ToCore(ToCore),
     /// Means nothing; that it comes is enough (see [`super::nudge`]).
     Nudge,
     /// Asks a shard for its counters.
@@ -172,6 +186,7 @@ impl Mesh {
 
 #[cfg(test)]
 mod tests {
+    use super::super::executor::Pool;
     use super::*;
     use std::time::Duration;
 
@@ -202,7 +217,7 @@ mod tests {
                     glommio::timer::sleep(Duration::from_millis(1)).await;
                 }
             };
-            super::super::executor::spawn("shard-test", index, body).unwrap()
+            super::super::executor::spawn("shard-test", index, Pool::Anywhere, body).unwrap()
         };
         let mut ends = ends(2);
         let last = member(1, ends.pop().unwrap());

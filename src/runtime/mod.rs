@@ -18,6 +18,9 @@ mod link;
 mod listener;
 mod mesh;
 mod nudge;
+mod plan;
+mod populate;
+mod quota_file;
 mod recipe;
 mod shard;
 mod signals;
@@ -51,6 +54,13 @@ pub enum Error {
         "the journal in {path} cannot be used ({cause}); make it readable and writable for this user"
     )]
     Journal { path: String, cause: io::Error },
+    #[error("the jobs in {path} cannot be used: {cause}")]
+    Jobs {
+        path: String,
+        cause: populate::OpenError,
+    },
+    #[error(transparent)]
+    Populate(#[from] crate::populate::fetch::CaFile),
     #[error(transparent)]
     LastStore(#[from] crate::last::embedded::OpenError),
     #[error(

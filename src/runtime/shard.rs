@@ -22,7 +22,7 @@ const READ_BUFFER_BYTES: usize = 256 * 1024;
 pub struct Shard {
     pub index: usize,
     pub pipeline: RefCell<Pipeline>,
-    pub mesh: Mesh,
+    pub mesh: Rc<Mesh>,
     pub owed: Owed,
     pub clock: Clock,
     pub connections: Connections,
@@ -43,7 +43,7 @@ impl Shard {
     pub fn new(
         index: usize,
         pipeline: Pipeline,
-        mesh: Mesh,
+        mesh: Rc<Mesh>,
         control: Arc<Control>,
         connections: Connections,
         disk: Disk,
@@ -69,6 +69,14 @@ impl Shard {
         })
     }
 
+    /// For the log.
+    pub fn name(&self) -> String {
+        match self.index + 1 == self.mesh.members() {
+            true => "populate core".to_owned(),
+            false => format!("shard {}", self.index),
+        }
+    }
+
     /// One turn of the pipeline: runs `step`, then carries out what came of it.
     pub fn turn<T>(&self, step: impl FnOnce(&mut Pipeline, Now) -> T) -> T {
         let now = self.clock.now();
@@ -87,6 +95,14 @@ impl Shard {
         for (reader, reply) in effects.replies.drain(..) {
             self.mesh.send(reader, Parcel::Reply(reply));
         }
+        let core = self.mesh.members() - 1;
+        for posted in effects.jobs.drain(..) {
+            let from = self.index;
+            self.mesh.send(core, Parcel::Job { from, posted });
+        }
+        for message in effects.to_core.drain(..) {
+            self.mesh.send(core, Parcel::ToCore(message));
+        }
         for connection in effects.wake.drain(..) {
             self.connections.wake(connection);
         }
@@ -97,7 +113,7 @@ impl Shard {
         if pipeline.outbound.has_full_frame() {
             self.link.ring();
         }
-        if pipeline.wants_store() {
+        if pipeline.wants_store() || pipeline.has_extras() {
             self.store.ring();
         }
         if pipeline.journal.is_due() {

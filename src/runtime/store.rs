@@ -8,6 +8,7 @@ use crate::config::Layout;
 use crate::last::Mark;
 use crate::last::embedded;
 use crate::last::redis::{Event, Session, SessionConfig};
+use crate::pipeline::Extra;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::TcpStream;
 use std::cell::{Cell, RefCell};
@@ -15,6 +16,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What Vista takes as populated.
+const TARGETS_KEY: &str = "vista.fetcher.unique_metrics";
 /// Marks in one command: a reply of this size is decoded in one go without a stall.
 const MARKS_PER_WRITE_MAX: usize = 1000;
 /// Look-ups and writes under way at once. More would only queue in the store.
@@ -128,6 +131,12 @@ fn ask(shard: &Shard, line: &Line, out: &mut Vec<u8>) {
             }
         }
     });
+    while let Some(extra) = shard.turn(|pipeline, _| pipeline.take_extra()) {
+        match extra {
+            Extra::Target(target) => session.add_to_set(TARGETS_KEY, &target, out),
+            Extra::Resolution { metric, seconds } => session.resolution(&metric, seconds, out),
+        }
+    }
     if shard.heartbeat_due.take() {
         let now = shard.clock.now().unix_seconds;
         session.heartbeat("flux.listen", u64::from(now), out);
@@ -207,6 +216,8 @@ pub async fn run_embedded(shard: Rc<Shard>, store: Arc<embedded::Store>) {
     let mut durable_at_ms = 0;
     let mut dirty = false;
     while shard.control.phase() < Phase::Stopped {
+        // Only Redis has a place for them: Vista reads nothing else.
+        while shard.turn(|pipeline, _| pipeline.take_extra()).is_some() {}
         let now_ms = shard.clock.now().ms();
         let durable = dirty && now_ms >= durable_at_ms;
         let worked = look_up(&shard, &store).await

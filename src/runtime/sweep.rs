@@ -59,7 +59,19 @@ pub async fn receive(shard: Rc<Shard>, receiver: ConnectedReceiver<Parcel>) {
             Parcel::Recovered(points) => {
                 shard.turn(|pipeline, now| pipeline.recover(&points, now));
             }
-            Parcel::Nudge | Parcel::Observed { .. } | Parcel::Report { .. } => {}
+            Parcel::JobAnswered {
+                read,
+                request,
+                verdict,
+            } => shard.turn(|pipeline, _| pipeline.job_answered(read, request, verdict)),
+            Parcel::ToOwner(message) => {
+                shard.turn(|pipeline, now| pipeline.to_owner(message, now));
+            }
+            Parcel::Nudge
+            | Parcel::Observed { .. }
+            | Parcel::Report { .. }
+            | Parcel::Job { .. }
+            | Parcel::ToCore(_) => {}
         }
     }
 }
@@ -89,7 +101,7 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
             let now = shard.clock.now();
             shard.connections.sweep(now.ms(), hurry);
             for health in [&shard.carbon, &shard.last, &shard.disk.health] {
-                health.report(shard.logger, shard.index, now.unix_seconds);
+                health.report(shard.logger, &shard.name(), now.unix_seconds);
             }
         }
         let done = match phase {
@@ -113,7 +125,7 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
                     // What is journalled need not wait for a carbon that is not there.
                     false => delivered || journalled,
                 };
-                sent && pipeline.writer.waiting() == 0
+                sent && pipeline.writer.waiting() == 0 && pipeline.is_populate_idle()
             }
             Phase::Keeping => shard.disk.is_kept(),
             Phase::Stopped => break,

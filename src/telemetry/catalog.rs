@@ -57,7 +57,7 @@ pub static METRICS: &[Metric] = &[
     family(
         "flux_points_discarded_total",
         &["reason"],
-        "Points of accepted requests that carry no number, not sent.",
+        "Points of accepted requests that were left out: without a number, without a name, or skipped.",
         |s, _, put| {
             for cause in Discard::ALL {
                 put(
@@ -70,7 +70,7 @@ pub static METRICS: &[Metric] = &[
     family(
         "flux_points_rejected_total",
         &["reason"],
-        "Points of refused requests; one bad point refuses its whole request.",
+        "Points of refused requests (one bad point refuses its whole request), and new metrics above a quota.",
         |s, _, put| {
             for cause in Reject::ALL {
                 put(
@@ -211,6 +211,11 @@ pub static METRICS: &[Metric] = &[
         "flux_buffered_bytes",
         "Bytes kept of requests that have not arrived whole.",
         |s| s.gauges.buffered_bytes,
+    ),
+    counter(
+        "flux_inflated_bytes_total",
+        "Bytes that gzip and deflate bodies came to.",
+        |s| s.counters.http.inflated_bytes,
     ),
     // The table and the last store.
     shard_gauge(
@@ -358,6 +363,59 @@ pub static METRICS: &[Metric] = &[
         "flux_journal_records_repeated_total",
         "Records found twice, or below their cursor; passed over.",
         |s| s.counters.journal.repeats,
+    ),
+    // Populate.
+    Metric {
+        name: "flux_populate_jobs",
+        kind: Kind::Gauge,
+        labels: &["state"],
+        help: "Jobs accepted and not done: those that wait, and those that run.",
+        read: Read::Family(|s, _, put| {
+            put(&["queued"], s.gauges.jobs_queued);
+            put(&["running"], s.gauges.jobs_running);
+        }),
+    },
+    gauge(
+        "flux_populate_jobs_bytes",
+        "Bytes of the jobs accepted and not done.",
+        |s| s.gauges.jobs_bytes,
+    ),
+    family(
+        "flux_populate_jobs_total",
+        &["result"],
+        "Jobs accepted, posted again while they waited, taken up again at the start, and done.",
+        |s, _, put| {
+            let jobs = &s.counters.populate;
+            put(&["accepted"], jobs.accepted);
+            put(&["repeated"], jobs.repeated);
+            put(&["recovered"], jobs.recovered);
+            put(&["done"], jobs.done);
+        },
+    ),
+    family(
+        "flux_populate_jobs_failed_total",
+        &["reason"],
+        "Jobs that gave nothing that could be used.",
+        |s, _, put| {
+            for (reason, count) in &s.counters.populate.failed.0 {
+                put(&[reason], *count);
+            }
+        },
+    ),
+    family(
+        "flux_populate_fetches_failed_total",
+        &["reason"],
+        "URLs of jobs that gave nothing; the job goes on with the others.",
+        |s, _, put| {
+            for (reason, count) in &s.counters.populate.skipped.0 {
+                put(&[reason], *count);
+            }
+        },
+    ),
+    counter(
+        "flux_populate_points_total",
+        "Points of jobs handed over for delivery; also in received and accepted.",
+        |s| s.counters.populate.points,
     ),
     // Between shards.
     counter(

@@ -45,6 +45,12 @@ causes! {
     /// Why points were accepted from the client's point of view and not kept.
     Discard {
         NotFinite = "not_finite",
+        /// Texts and booleans of a Telegraf batch; the answer names them.
+        NotNumeric = "not_numeric",
+        /// Values of Telegraf metrics that no name can be made for.
+        Unnamed = "unnamed",
+        /// Their name matches a skip pattern.
+        Skipped = "skipped",
     }
 }
 
@@ -59,6 +65,8 @@ causes! {
         Timestamp = "timestamp",
         Value = "value",
         TooLarge = "too_large",
+        /// New metrics of a namespace that has as many as it may.
+        Quota = "quota",
         /// A bound was reached: 429, and the client sends them again.
         Busy = "busy",
         Other = "other",
@@ -170,6 +178,8 @@ numbers! {
 
 numbers! {
     Http {
+        /// What encoded bodies came to.
+        inflated_bytes: u64,
         requests: [Statuses; Endpoint::COUNT],
         /// Answered by the decoder, before the request had a meaning; not in `requests`.
         refused: Statuses,
@@ -245,6 +255,40 @@ numbers! {
 }
 
 numbers! {
+    Populate {
+        accepted: u64,
+        repeated: u64,
+        recovered: u64,
+        done: u64,
+        failed: Labelled,
+        skipped: Labelled,
+        points: u64,
+    }
+}
+
+/// Numbers by a label that another room chooses.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Labelled(pub Vec<(&'static str, u64)>);
+
+impl Labelled {
+    pub fn add(&mut self, label: &'static str, count: u64) {
+        match self.0.iter_mut().find(|(known, _)| *known == label) {
+            Some((_, sum)) => *sum += count,
+            None => self.0.push((label, count)),
+        }
+    }
+}
+
+impl Merge for Labelled {
+    fn merge(&mut self, other: &Labelled) {
+        other
+            .0
+            .iter()
+            .for_each(|(label, count)| self.add(label, *count));
+    }
+}
+
+numbers! {
     /// Only ever go up.
     Counters {
         points: Points,
@@ -254,6 +298,7 @@ numbers! {
         last: Last,
         carbon: Carbon,
         journal: Journal,
+        populate: Populate,
         table: Table,
         mesh: Mesh,
     }
@@ -277,6 +322,9 @@ numbers! {
         journal_points: u64,
         journal_bytes: u64,
         journal_full: u64,
+        jobs_queued: u64,
+        jobs_running: u64,
+        jobs_bytes: u64,
         in_flight_bytes: u64,
         in_flight_bytes_max: u64,
         connections_open: u64,

@@ -45,6 +45,9 @@ pub enum Mode {
 #[derive(Debug)]
 struct Shared {
     mode: Mutex<Mode>,
+    /// How often it was told something, and up to where each open connection has heard it.
+    told: AtomicUsize,
+    heard: Mutex<Vec<Arc<AtomicUsize>>>,
     points: Mutex<Vec<Received>>,
     /// What no sane carbon would take: the stream is not frames.
     faults: Mutex<Vec<String>>,
@@ -81,6 +84,8 @@ impl Blackhole {
             address: Ipv4Addr::LOCALHOST,
             shared: Arc::new(Shared {
                 mode: Mutex::new(Mode::Read),
+                told: AtomicUsize::new(0),
+                heard: Mutex::default(),
                 points: Mutex::default(),
                 faults: Mutex::default(),
                 accepted: AtomicUsize::new(0),
@@ -113,9 +118,14 @@ impl Blackhole {
         }
     }
 
-    /// Takes effect on open connections too.
+    /// In effect, on open connections too, when this returns.
     pub fn set(&self, mode: Mode) {
         *self.shared.mode.lock().expect("no holder panics") = mode;
+        let told = self.shared.told.fetch_add(1, SeqCst) + 1;
+        let heard = self.shared.heard.lock().expect("no holder panics").clone();
+        wait_until("the readers do as they are told", || {
+            heard.iter().all(|heard| heard.load(SeqCst) >= told)
+        });
     }
 
     /// Everything received, the program's own series left out.
@@ -209,7 +219,17 @@ fn accept_until(listener: &TcpListener, shared: &Arc<Shared>, stop: &Arc<AtomicB
     }
 }
 
-fn read_until(mut stream: TcpStream, shared: &Shared, stop: &AtomicBool) {
+fn read_until(stream: TcpStream, shared: &Shared, stop: &AtomicBool) {
+    let heard = Arc::new(AtomicUsize::new(0));
+    let all = || shared.heard.lock().expect("no holder panics");
+    all().push(heard.clone());
+    read(stream, shared, stop, &heard);
+    all().retain(|other| !Arc::ptr_eq(other, &heard));
+    // For those that wait for it already.
+    heard.store(usize::MAX, SeqCst);
+}
+
+fn read(mut stream: TcpStream, shared: &Shared, stop: &AtomicBool, heard: &AtomicUsize) {
     stream.set_nonblocking(false).expect("a TCP option");
     stream.set_read_timeout(Some(TICK)).expect("above zero");
     let mut unread = Vec::new();
@@ -217,6 +237,7 @@ fn read_until(mut stream: TcpStream, shared: &Shared, stop: &AtomicBool) {
     let mut told = (Mode::Read, 0);
     let mut chunk = vec![0; 64 * 1024];
     while !stop.load(SeqCst) {
+        heard.store(shared.told.load(SeqCst), SeqCst);
         let mode = *shared.mode.lock().expect("no holder panics");
         if mode != told.0 {
             told = (mode, total);

@@ -193,9 +193,30 @@ impl Ledger {
         numbered.filter(waits).map(|(i, _)| i).collect()
     }
 
-    pub fn all_delivered(&self, points: &[usize]) -> bool {
-        let book = self.book();
-        points.iter().all(|point| book.entries[*point].times > 0)
+    /// Waits until what is acknowledged by now has arrived, whatever is sent meanwhile.
+    pub fn wait_backlog(&self, sink: &dyn Sink, limit: Duration) -> Duration {
+        let started = Instant::now();
+        self.absorb(sink);
+        let mut backlog = self.undelivered();
+        let total = backlog.len();
+        while !backlog.is_empty() {
+            let left = backlog.len();
+            assert!(
+                started.elapsed() < limit,
+                "{left} of {total} have not arrived"
+            );
+            // Seldom, and only what is left: whoever sends needs the book too.
+            std::thread::sleep(Duration::from_millis(20));
+            self.absorb(sink);
+            let book = self.book();
+            while backlog
+                .last()
+                .is_some_and(|last| book.entries[*last].times > 0)
+            {
+                backlog.pop();
+            }
+        }
+        started.elapsed()
     }
 
     /// Waits until everything that was acknowledged has arrived. Returns the books, and how long it took.

@@ -175,6 +175,17 @@ impl Lane {
         }
     }
 
+    /// One request of new points, which is answered.
+    pub fn ask(&mut self) -> u16 {
+        self.send(&AtomicBool::new(false)).expect("an answer")
+    }
+
+    /// Asks until there is no room.
+    pub fn ask_until_full(&mut self) {
+        let full = (0..10_000).any(|_| self.ask() == 429);
+        assert!(full, "10,000 requests fitted");
+    }
+
     /// One request of new points, and what was said to it in the end.
     pub fn send(&mut self, stop: &AtomicBool) -> Option<u16> {
         let (from, to) = (self.timestamp, now());
@@ -242,6 +253,12 @@ impl Lane {
             let answer = client.as_mut().map(Client::try_answer);
             let status = match answer {
                 Some(Ok(Some(answer))) => {
+                    if answer.status == 429 {
+                        let seconds = answer.header("retry-after");
+                        let seconds = seconds.and_then(|text| text.parse::<u32>().ok());
+                        assert!(seconds.is_some_and(|s| s >= 1), "when? {answer:?}");
+                        assert!(!answer.closes(), "another batch may fit: {answer:?}");
+                    }
                     if answer.closes() {
                         *client = None;
                     }

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crate::common::blackhole::Blackhole;
+use crate::common::cgroup::MemoryLimit;
 use crate::common::flux::{Flux, KEY};
 use crate::common::http::{Client, post, request, single};
 use crate::common::ledger::{Ledger, reconcile};
@@ -15,6 +16,7 @@ use crate::common::stopped::Stopped;
 use crate::common::{now, wait_for, wait_until};
 use crate::table::{Row, pick, skipped};
 
+const MIB: u64 = 1024 * 1024;
 const DRAIN: Duration = Duration::from_secs(30);
 
 #[test]
@@ -38,7 +40,7 @@ fn the_clock_jumps_by_an_hour_either_way() {
         shim.shift_clock(3_600 * hours);
         // Stamped by the true clock: refused or accepted by the program's, but answered and booked.
         for _ in 0..20 {
-            statuses.push(lane.send(&never).expect("an answer"));
+            statuses.push(lane.ask());
         }
         // Stamped by a clock that jumped with the program's.
         lane.begin((i64::from(now()) + 3_600 * hours) as u32);
@@ -126,16 +128,17 @@ fn a_hundred_thousand_groups_for_a_shard_that_stands_still() {
     }
     println!("{handed} groups in {:?}", began.elapsed());
     drop(stopped);
-    let never = AtomicBool::new(false);
+    let moves = Instant::now();
     let mut lane = Lane::new(&ledger, flux.port, Load::default());
-    wait_until("both shards serve again", || lane.send(&never) == Some(204));
+    wait_until("both shards serve again", || lane.ask() == 204);
     // Nobody was told that these are safe, and they arrive: what is handed over is not taken back.
     wait_for("what was handed over is delivered", DRAIN, || {
         ledger.absorb(&blackhole);
         let tally = ledger.tally();
         (tally.delivered == tally.acked + tally.unknown).then_some(())
     });
-    let (tally, recovered) = ledger.settle(&blackhole, DRAIN);
+    let recovered = moves.elapsed();
+    let tally = ledger.tally();
     flux.wait_metric("flux_points_queued", 0.0);
     reconcile(&flux.metrics());
     assert_eq!(flux.metrics().sum("flux_mesh_groups_overflowed_total"), 0.0);
@@ -159,4 +162,97 @@ fn who_answers(mut clients: Vec<Client>) -> Vec<Client> {
         answers
     });
     clients
+}
+
+/// Replay streams: a journal that does not fit into the memory that is allowed, by far.
+#[test]
+fn a_journal_many_times_the_memory_limit() {
+    let times = pick(3, 10);
+    let scenario = format!("a journal {times} times the memory limit");
+    let limit_bytes = 40 * MIB;
+    let limit = match MemoryLimit::new(limit_bytes) {
+        Ok(limit) => limit,
+        Err(why) => return skipped(&scenario, &why),
+    };
+    let mut blackhole = Blackhole::refusing();
+    let mut flux = Flux::builder()
+        .shards(2)
+        .carbon(&blackhole.endpoint())
+        .set("carbon.redo_bytes", MIB)
+        // With so small a budget below, this bounds the rate.
+        .set("carbon.redo_window_ms", 200)
+        .set("points.in_flight_bytes_max", 1_024 * MIB)
+        .start();
+    let ledger = Ledger::default();
+    // Long names, for a large journal of few points.
+    let load = Load {
+        metrics: 200,
+        singles: 0,
+        gets: 0,
+        padding: 900,
+        pause: Duration::ZERO,
+        ..Load::default()
+    };
+    let load = load.start(&ledger, flux.port);
+    let written = |flux: &Flux| flux.metrics().sum("flux_journal_written_bytes_total") as u64;
+    wait_for("the journal is large", Duration::from_secs(120), || {
+        (written(&flux) > times * limit_bytes).then_some(())
+    });
+    flux.kill9();
+    load.stop();
+    let backlog = ledger.tally().acked;
+
+    flux.change(|builder| {
+        builder
+            .set("http.body_bytes_max", 256 * 1024)
+            .set("http.inflated_bytes_max", 256 * 1024)
+            .set("points.in_flight_bytes_max", 8 * MIB)
+            .memory(&limit)
+    });
+    flux.start_again();
+    let live = Load {
+        pause: Duration::from_millis(5),
+        ..Load::default()
+    };
+    let live = live.start(&ledger, flux.port);
+    ledger.wait_acked(backlog + 500);
+    blackhole.listen();
+    let recovered = ledger.wait_backlog(&blackhole, Duration::from_secs(120));
+    live.stop();
+    let (_, most) = flux.resident();
+    println!("{} MiB of memory at most, {recovered:?}", most / MIB);
+    assert!(most < limit_bytes);
+    let (tally, _) = ledger.settle(&blackhole, DRAIN);
+    flux.wait_metric("flux_points_queued", 0.0);
+    reconcile(&flux.metrics());
+    Row::one(tally, recovered).write(&scenario);
+    flux.stop();
+}
+
+#[test]
+fn a_second_instance_on_the_same_data() {
+    let blackhole = Blackhole::start();
+    let flux = Flux::builder()
+        .shards(2)
+        .carbon(&blackhole.endpoint())
+        .start();
+    let ledger = Ledger::default();
+    let load = Load::default().start(&ledger, flux.port);
+    ledger.wait_acked(500);
+    let data = flux.data_dir().display().to_string();
+    for _ in 0..pick(3, 10) {
+        let second = Flux::builder().set_text("data_dir", &data);
+        let mut second = second.carbon(&blackhole.endpoint()).launch();
+        let status = second.daemon.wait_exit(DRAIN);
+        assert_eq!(status.code(), Some(1), "{}", second.daemon.said());
+        let said = second.daemon.stderr();
+        assert!(said.contains("another instance"), "{said}");
+        let acked = ledger.tally().acked;
+        ledger.wait_acked(acked + 500);
+    }
+    load.stop();
+    let (tally, recovered) = ledger.settle(&blackhole, DRAIN);
+    flux.wait_metric("flux_points_queued", 0.0);
+    reconcile(&flux.metrics());
+    Row::one(tally, recovered).write("a second instance on the same data");
 }

@@ -1,6 +1,5 @@
 //! kill -9 in the middle of everything, and a start that finds what was promised.
 
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crate::common::blackhole::{Blackhole, Mode};
@@ -76,28 +75,26 @@ fn crash(durability: &str, redis: &Redis, seed: u64) -> (Tally, Duration) {
     // Another number of shards: every metric has another owner.
     let shards = 1 + dice.below(3) as u32;
     flux.change(|builder| builder.shards(shards));
-    flux.start_again();
     let started = Instant::now();
-    let (tally, recovered) = match durability {
-        "memory" => {
-            drained(&flux);
-            (ledger.tally(), started.elapsed())
-        }
-        _ => ledger.settle(&blackhole, DRAIN),
-    };
-    ledger.wait_acked(tally.acked + 100);
+    flux.start_again();
+    if durability != "memory" {
+        ledger.wait_backlog(&blackhole, DRAIN);
+    }
+    let recovered = started.elapsed();
+    ledger.wait_acked(ledger.tally().acked + 100);
     load.stop();
     drained(&flux);
     ledger.absorb(&blackhole);
     let tally = ledger.tally();
     ledger.check_marks(redis, &blackhole);
-    ledger.wait_marks(redis, DRAIN);
+    if durability != "memory" {
+        // Without a journal, what was delivered just before the crash may have no mark: it costs a repeat.
+        ledger.wait_marks(redis, DRAIN);
+    }
     let metrics = flux.metrics();
     reconcile(&metrics);
     assert_eq!(metrics.sum("flux_journal_records_damaged_total"), 0.0);
     assert_eq!(flux.stop().code(), Some(0), "{}", flux.daemon.said());
-    let files = flux.journal_files();
-    assert!(files.is_empty(), "left of what is delivered: {files:?}");
     (tally, recovered)
 }
 
@@ -168,8 +165,10 @@ fn during_a_replay_again_and_again() {
             flux.kill9();
         }
         blackhole.set(Mode::Read);
+        let started = Instant::now();
         flux.start_again();
-        let (tally, recovered) = ledger.settle(&blackhole, DRAIN);
+        let (tally, _) = ledger.settle(&blackhole, DRAIN);
+        let recovered = started.elapsed();
         drained(&flux);
         reconcile(&flux.metrics());
         row.add(tally, recovered);
@@ -210,8 +209,10 @@ fn while_delivered_segments_are_deleted() {
         std::thread::sleep(Duration::from_micros(dice.below(30_000)));
         flux.kill9();
         blackhole.set(Mode::Read);
+        let started = Instant::now();
         flux.start_again();
-        let (tally, recovered) = ledger.settle(&blackhole, DRAIN);
+        let (tally, _) = ledger.settle(&blackhole, DRAIN);
+        let recovered = started.elapsed();
         drained(&flux);
         reconcile(&flux.metrics());
         assert_eq!(flux.stop().code(), Some(0), "{}", flux.daemon.said());
@@ -265,14 +266,15 @@ fn a_retry_while_the_first_write_hangs() {
     ledger.answered(points.clone(), None, asked);
 
     blackhole.listen();
+    let started = Instant::now();
     flux.start_again();
     let answer = flux.post(&body);
     ledger.answered(points, Some(answer.status), asked);
     assert_eq!(answer.status, 204, "{answer:?}");
-    let never = AtomicBool::new(false);
     let mut lane = Lane::new(&ledger, flux.port, Load::default());
-    assert_eq!(lane.send(&never), Some(204));
-    let (tally, recovered) = ledger.settle(&blackhole, DRAIN);
+    assert_eq!(lane.ask(), 204);
+    let (tally, _) = ledger.settle(&blackhole, DRAIN);
+    let recovered = started.elapsed();
     drained(&flux);
     reconcile(&flux.metrics());
     Row::one(tally, recovered).write(scenario);

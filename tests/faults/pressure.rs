@@ -7,7 +7,7 @@ use crate::common::blackhole::{Blackhole, Mode};
 use crate::common::flux::Flux;
 use crate::common::ledger::{Answered, Ledger, reconcile};
 use crate::common::load::Load;
-use crate::common::{wait_for, wait_until};
+use crate::common::wait_for;
 use crate::table::{Row, pick};
 
 const MIB: u64 = 1024 * 1024;
@@ -35,7 +35,8 @@ fn carbon_out_of_reach_under_full_load() {
     let flux = Flux::builder()
         .shards(2)
         .carbon(&blackhole.endpoint())
-        .set("http.body_bytes_max", 256 * 1024)
+        .set("http.body_bytes_max", 128 * 1024)
+        .set("http.inflated_bytes_max", 128 * 1024)
         .set("points.in_flight_bytes_max", budget)
         .set("carbon.redo_bytes", 256 * 1024)
         .set("journal.bytes_max", disk_max)
@@ -52,7 +53,7 @@ fn carbon_out_of_reach_under_full_load() {
     ledger.wait_acked(2_000);
     let healthy = Instant::now();
     std::thread::sleep(Duration::from_secs(pick(2, 10)));
-    let (before, _) = flux.resident();
+    let (memory_before, _) = flux.resident();
 
     blackhole.set(Mode::Stall);
     let silent = Instant::now();
@@ -64,13 +65,13 @@ fn carbon_out_of_reach_under_full_load() {
     }
     println!(
         "{} MiB before, at most {} MiB of memory and {} MiB of disk",
-        before / MIB,
+        memory_before / MIB,
         most_memory / MIB,
         most_disk / MIB
     );
     assert!(most_disk <= disk_max, "{most_disk} bytes of disk");
     // Both budgets, and as much again for buffers that doubled and for what is being written.
-    let memory_max = before + 2 * 2 * budget + 16 * MIB;
+    let memory_max = memory_before + 2 * 2 * budget + 16 * MIB;
     assert!(
         most_memory < memory_max,
         "{most_memory} bytes of memory, {memory_max} allowed"
@@ -83,30 +84,37 @@ fn carbon_out_of_reach_under_full_load() {
     );
     let other = during.iter().find(|a| a.status != 204 && a.status != 429);
     assert!(other.is_none(), "{other:?}");
-    wait_until("it says that it is full", || !flux.is_ready());
+    // One owner is full; most requests touch it, so the other one may have room.
+    let metrics = flux.metrics();
+    let held = metrics.sum("flux_in_flight_bytes") / metrics.sum("flux_in_flight_bytes_limit");
+    assert!(
+        held > 0.8,
+        "clients are told to wait with room left: {held}"
+    );
 
     let back = Instant::now();
     blackhole.set(Mode::Read);
-    let backlog: Vec<usize> = ledger.undelivered();
-    wait_for("the backlog has arrived", Duration::from_secs(60), || {
-        ledger.absorb(&blackhole);
-        ledger.all_delivered(&backlog).then_some(())
+    wait_for("both shards found it", Duration::from_secs(30), || {
+        (flux.metrics().sum("flux_carbon_connected") == 2.0).then_some(())
     });
+    let found = Instant::now();
+    ledger.wait_backlog(&blackhole, Duration::from_secs(60));
     let recovered = back.elapsed();
-    // Long enough to be a rate.
-    std::thread::sleep(Duration::from_secs(3).saturating_sub(recovered));
-    let end = Instant::now();
+    // There is room again when the first of it counts as delivered, a redo window later: within this.
+    let window = Duration::from_secs(4);
+    std::thread::sleep((2 * window).saturating_sub(found.elapsed()));
     load.stop();
     let answers = ledger.answers();
-    let (usual, draining) = (rate(&answers, healthy, silent), rate(&answers, back, end));
+    let before = rate(&answers, healthy, silent);
+    let draining = rate(&answers, found, found + window);
+    let after = rate(&answers, found + window, found + 2 * window);
     println!(
-        "backlog {} points, gone after {recovered:?}; {usual:.0} points/s before, {draining:.0} while it drained",
-        backlog.len()
+        "backlog gone after {recovered:?}; points/s: {before:.0} before, {draining:.0} while it \
+         drained, {after:.0} after"
     );
-    assert!(
-        draining >= usual / 2.0,
-        "{draining} points/s, {usual} before"
-    );
+    // Both, because others use this machine too.
+    let usual = before.min(after);
+    assert!(draining >= usual / 2.0, "{draining} points/s of {usual}");
     let (tally, _) = ledger.settle(&blackhole, Duration::from_secs(30));
     wait_for("it drains", Duration::from_secs(30), || {
         (flux.metrics().sum("flux_points_queued") == 0.0).then_some(())

@@ -143,8 +143,8 @@ fn replies_cut_at_every_byte() {
     let load = load.start(&setup.ledger, setup.flux.port);
     let mut cuts = 0;
     // A connection that lives long enough to be greeted ends the back-off that the one before began.
-    for cut in (0..pick(120, 400)).step_by(pick(9, 1)) {
-        setup.proxy.cut_replies([cut, 4_000]);
+    for cut in (0..pick(120, 250)).step_by(pick(9, 1)) {
+        setup.proxy.cut_replies([cut, 30]);
         cuts += 2;
     }
     // Those that are open now begin the series.

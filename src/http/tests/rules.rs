@@ -106,8 +106,8 @@ fn a_repeated_key_is_no_key() {
 }
 
 #[test]
-fn content_encodings_are_gzip_nothing_or_unknown() {
-    use ContentEncoding::{Gzip, Identity, Unknown};
+fn content_encodings_are_gzip_deflate_nothing_or_unknown() {
+    use ContentEncoding::{Deflate, Gzip, Identity, Unknown};
     for (fields, expected) in [
         ("", Identity),
         ("Content-Encoding: identity\r\n", Identity),
@@ -124,7 +124,8 @@ fn content_encodings_are_gzip_nothing_or_unknown() {
         ),
         ("Content-Encoding: gzip, gzip\r\n", Unknown),
         ("Content-Encoding: gzip, identity\r\n", Unknown),
-        ("Content-Encoding: deflate\r\n", Unknown),
+        ("Content-Encoding: Deflate\r\n", Deflate),
+        ("Content-Encoding: gzip, deflate\r\n", Unknown),
         (
             "Content-Encoding: br\r\nContent-Encoding: gzip\r\n",
             Unknown,

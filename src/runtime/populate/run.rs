@@ -1,0 +1,209 @@
+//! One job from its start to its end: [`Work`] says what is next, and it is carried out here.
+
+use super::{Asked, Populate};
+use crate::last::Mark;
+use crate::pipeline::{Leave, ToOwner};
+use crate::populate::cause::Cause;
+use crate::populate::record::{Accepted, Ended};
+use crate::populate::work::{Ask, Next, Outcome, Sent, Work};
+use crate::runtime::SWEEP;
+use crate::runtime::doorbell::Doorbell;
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// A job that runs, as others see it.
+#[derive(Default)]
+pub struct Run {
+    /// The owner's answer about the first live timestamp.
+    answer: Cell<Option<Option<u32>>>,
+    bell: Doorbell,
+    /// A live point that the owner told of by itself.
+    late: Cell<Option<u32>>,
+}
+
+impl Run {
+    pub fn first_live(&self, from: Option<u32>) {
+        self.answer.set(Some(from));
+        self.bell.ring();
+    }
+
+    pub fn live(&self, from: u32) {
+        let earliest = self.late.get().map_or(from, |known| known.min(from));
+        self.late.set(Some(earliest));
+    }
+
+    async fn answered(&self) -> Option<u32> {
+        loop {
+            if let Some(answer) = self.answer.take() {
+                return answer;
+            }
+            self.bell.wait().await;
+        }
+    }
+}
+
+/// Starts jobs as there are places for them, until the service stops.
+pub async fn start_all(populate: Rc<Populate>) {
+    while !populate.stopping() {
+        let next = match populate.runs.borrow().len() < populate.concurrency {
+            true => populate.jobs.borrow_mut().start().cloned(),
+            false => None,
+        };
+        match next {
+            Some(accepted) => {
+                populate
+                    .runs
+                    .borrow_mut()
+                    .insert(accepted.id, Rc::default());
+                glommio::spawn_local(run(populate.clone(), accepted)).detach();
+            }
+            None => populate.starts.wait().await,
+        }
+    }
+}
+
+async fn run(populate: Rc<Populate>, accepted: Accepted) {
+    let id = accepted.id;
+    let Some(run) = populate.runs.borrow().get(&id).cloned() else {
+        return;
+    };
+    let clock = || populate.core.clock.now().unix_seconds;
+    let mut work = Work::new(&accepted, &populate.options, clock());
+    let outcome = loop {
+        if populate.stopping() {
+            // It runs again from its stored start.
+            return;
+        }
+        if let Some(from) = run.late.take() {
+            // Before everything is fetched it is asked for anyway; this only makes it earlier.
+            late(&mut work, from);
+        }
+        match work.next(clock()) {
+            Next::Fetch(ask) => work = fetch(&populate, work, ask).await,
+            Next::Keep(mark) => {
+                populate.jobs.borrow_mut().found(id, mark);
+                populate.writes.ring();
+                work.kept();
+            }
+            Next::AskLive => {
+                let token = populate.ask(Asked::FirstLive(id));
+                let metric = accepted.job.metric.clone();
+                populate.tell(ToOwner::AskLive { token, metric });
+                let from = run.answered().await;
+                if let Some(from) = from {
+                    populate.jobs.borrow_mut().live(id, from);
+                    populate.writes.ring();
+                }
+                // What the jobs file has said since the job was begun counts as well.
+                let known = populate.accepted(id).and_then(|accepted| accepted.live);
+                work.live(from.into_iter().chain(known).min());
+            }
+            Next::Send(points) => {
+                let handed = populate
+                    .core
+                    .turn(|pipeline, now| pipeline.backfill(id, &accepted.job.metric, points, now));
+                match handed {
+                    Ok(()) => {
+                        work.sent();
+                        populate.core.link.ring();
+                    }
+                    // Carbon is slower than this, or down.
+                    Err(_) => glommio::timer::sleep(SWEEP).await,
+                }
+            }
+            Next::End(outcome) => break outcome,
+        }
+        yield_once().await;
+    };
+    let under_way = populate.core.pipeline.borrow().is_backfilling(id);
+    if under_way {
+        populate.runs.borrow_mut().remove(&id);
+        populate.delivering.borrow_mut().insert(id, outcome);
+        populate.starts.ring();
+    } else {
+        populate.finish(id, outcome);
+    }
+}
+
+/// A live point came: it only matters once the bins are there.
+fn late(work: &mut Work, from: u32) {
+    if work.is_sending() {
+        work.live(Some(from));
+    }
+}
+
+/// Lets the connection and the admin listener have their turn between two steps.
+async fn yield_once() {
+    futures_lite::future::yield_now().await;
+}
+
+/// The blocking part, on a thread of the populate core.
+async fn fetch(populate: &Populate, mut work: Work, ask: Ask) -> Work {
+    let fetcher = populate.fetcher.clone();
+    let (work, failure) = glommio::executor()
+        .spawn_blocking(move || {
+            let answer = fetcher.get(&ask);
+            let failure = answer.as_ref().err().cloned();
+            let answer = answer.as_deref().map_err(|failure| failure.cause);
+            work.answered(answer);
+            (work, failure)
+        })
+        .await;
+    if let Some(failure) = failure {
+        populate
+            .core
+            .logger
+            .debug(format_args!("populate: {}: {failure}", work.metric()));
+    }
+    work
+}
+
+impl Populate {
+    /// The end of a job, with everything it sent delivered.
+    pub(super) fn finish(&self, id: u64, outcome: Outcome) {
+        self.runs.borrow_mut().remove(&id);
+        let Some(accepted) = self.accepted(id) else {
+            return;
+        };
+        let job = &accepted.job;
+        let Outcome { result, remember } = outcome;
+        let sent = result.as_ref().ok();
+        self.tell(ToOwner::Leave(Leave {
+            metric: job.metric.clone(),
+            mark: sent.and_then(|sent| sent.mark).map(mark),
+            target: remember.then(|| job.target.clone()),
+            resolution: sent.and_then(|sent| sent.resolution),
+        }));
+        match &result {
+            Ok(sent) => self.done(id, sent),
+            Err(cause) => self.failed(id, job.metric.as_str(), *cause),
+        }
+        self.tell(ToOwner::Unwatch {
+            metric: job.metric.clone(),
+        });
+        self.writes.ring();
+        self.starts.ring();
+    }
+
+    fn done(&self, id: u64, sent: &Sent) {
+        for cause in &sent.skipped {
+            self.skipped.borrow_mut().add(cause.label(), 1);
+        }
+        let newest = sent.mark.and_then(|(at, value)| value.map(|_| at));
+        let skipped = u16::try_from(sent.skipped.len()).unwrap_or(u16::MAX);
+        self.jobs.borrow_mut().done(id, Ended { newest, skipped });
+    }
+
+    fn failed(&self, id: u64, metric: &str, cause: Cause) {
+        let now = self.core.clock.now().unix_seconds;
+        self.core
+            .logger
+            .warn(format_args!("populate: {metric}: {cause}"));
+        self.skipped.borrow_mut().add(cause.label(), 1);
+        self.jobs.borrow_mut().failed(id, cause, now);
+    }
+}
+
+fn mark((timestamp, value): (u32, Option<f64>)) -> Mark {
+    Mark { timestamp, value }
+}
