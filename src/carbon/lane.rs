@@ -154,6 +154,8 @@ impl Frame {
 pub struct Sent {
     pub frame: Rc<Frame>,
     pub writes: u32,
+    /// How many of these ended with the peer closing or resetting the connection.
+    pub refusals: u32,
     pub delivered: bool,
     /// Where it ends in the stream of the current connection.
     pub end: u64,
@@ -214,6 +216,7 @@ impl Queue {
         self.waiting.push_back(Sent {
             frame: Rc::new(sealed),
             writes: 0,
+            refusals: 0,
             delivered: false,
             end: 0,
             acknowledged_ms: None,

@@ -13,10 +13,11 @@ use crate::point::{NameHash, Point};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-/// How often a frame is written at the most. A peer that resets again and again would otherwise see
-/// the oldest frames for ever and the newest never; past this the frame counts as delivered and its
-/// points as unconfirmed. Sixteen writes with back-off between them are minutes.
-const WRITES_MAX: u32 = 16;
+/// How often a peer may close or reset after a frame was written. One that does so again and again would
+/// otherwise see the oldest frames for ever and the newest never; past this the frame counts as delivered and
+/// its points as unconfirmed. With back-off between them these are a minute and a half: longer than a carbon
+/// that is restarted, or that a supervisor restarts again and again, takes to stand.
+const REFUSALS_MAX: u32 = 64;
 
 /// What became of a frame the first time it counts as delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +67,8 @@ pub struct Outbound {
     position: u64,
     queued: Points,
     gone: Points,
+    /// The connection is about to be lost without the peer's doing.
+    silent: bool,
     pub frames_sent: u64,
     pub frames_repeated: u64,
     pub bytes_sent: u64,
@@ -84,6 +87,7 @@ impl Outbound {
             position: 0,
             queued: Points::default(),
             gone: Points::default(),
+            silent: false,
             frames_sent: 0,
             frames_repeated: 0,
             bytes_sent: 0,
@@ -209,15 +213,23 @@ impl Outbound {
         }
     }
 
+    /// The connection that is about to be lost ended because the peer did not answer in time. That says nothing
+    /// against its frames, and newer ones would fare no better: they are repeated for as long as it takes.
+    pub fn silent(&mut self) {
+        self.silent = true;
+    }
+
     /// The connection is gone: everything kept goes to the front of its queue again.
     pub fn lost(&mut self, mut on_delivered: impl FnMut(&Frame, Delivery)) {
         self.acknowledged = 0;
         self.delivered = 0;
         self.acknowledged_bytes = 0;
         self.position = 0;
+        let refused = u32::from(!std::mem::take(&mut self.silent));
         while let Some(mut sent) = self.written.pop_back() {
             sent.acknowledged_ms = None;
-            if sent.writes < WRITES_MAX {
+            sent.refusals += refused;
+            if sent.refusals < REFUSALS_MAX {
                 self.queues[sent.frame.lane as usize]
                     .waiting
                     .push_front(sent);
@@ -428,7 +440,7 @@ pub(super) mod tests {
         let mut delivered = Vec::new();
         push(&mut outbound, "old", 0);
         outbound.flush();
-        for round in 0..WRITES_MAX {
+        for round in 0..REFUSALS_MAX {
             outbound.connected();
             assert!(outbound.next_due(0).is_some(), "round {round}");
             assert!(delivered.is_empty());
@@ -438,6 +450,20 @@ pub(super) mod tests {
         push(&mut outbound, "new", 1);
         outbound.flush();
         assert_eq!(text(outbound.next_due(1)), "new 1.0 5\n");
+        assert_eq!(outbound.points_queued(), 1);
+    }
+
+    #[test]
+    fn a_peer_that_hangs_is_waited_for_however_long() {
+        let mut outbound = Outbound::new(LIMITS);
+        push(&mut outbound, "old", 0);
+        outbound.flush();
+        for round in 0..10 * REFUSALS_MAX {
+            outbound.connected();
+            assert!(outbound.next_due(0).is_some(), "round {round}");
+            outbound.silent();
+            outbound.lost(|_, _| panic!("nothing is delivered"));
+        }
         assert_eq!(outbound.points_queued(), 1);
     }
 

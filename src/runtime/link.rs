@@ -21,8 +21,18 @@ struct Line {
     lost: Cell<bool>,
     /// The peer closed its side without an error.
     ended: Cell<bool>,
+    /// It did not acknowledge anything for too long (TCP_USER_TIMEOUT).
+    silent: Cell<bool>,
     /// Bytes handed to our kernel.
     handed: Cell<u64>,
+}
+
+impl Line {
+    fn failed(&self, error: &std::io::Error) {
+        if error.kind() == std::io::ErrorKind::TimedOut {
+            self.silent.set(true);
+        }
+    }
 }
 
 pub async fn run(shard: Rc<Shard>, target: Target) {
@@ -90,6 +100,7 @@ async fn converse(shard: &Rc<Shard>, dialled: Dialled) -> End {
             continue;
         };
         if let Err(error) = write(&mut writer, &frame.bytes, &line).await {
+            line.failed(&error);
             break End::Lost(error.to_string());
         }
     };
@@ -97,6 +108,9 @@ async fn converse(shard: &Rc<Shard>, dialled: Dialled) -> End {
     drop(acknowledge);
     drop(watch);
     dial::sever(&writer);
+    if line.silent.get() {
+        shard.turn(|pipeline, _| pipeline.outbound.silent());
+    }
     end
 }
 
@@ -122,7 +136,7 @@ async fn watch(shard: Rc<Shard>, mut reader: TcpStream, line: Rc<Line>) {
             // Carbon sends nothing; whatever it is, it is not for us.
             Ok(1..) => continue,
             Ok(0) => line.ended.set(true),
-            Err(_) => {}
+            Err(error) => line.failed(&error),
         }
         break;
     }

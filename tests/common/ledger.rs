@@ -53,6 +53,8 @@ struct Book {
     /// How far each sink was read.
     positions: HashMap<usize, usize>,
     lanes: u32,
+    /// Promises made from now on are those of a machine without power.
+    void: bool,
 }
 
 /// Points by what became of them.
@@ -108,6 +110,10 @@ impl Ledger {
             Some(other) => panic!("an answer that the contract does not know: {other}"),
         };
         let mut book = self.book();
+        let side = match (side, book.void) {
+            (Side::Acked, true) => Side::Unknown,
+            (side, _) => side,
+        };
         book.answers.push(Answered {
             at: Instant::now(),
             took: asked.elapsed(),
@@ -122,6 +128,11 @@ impl Ledger {
                 (_, side) => side,
             };
         }
+    }
+
+    /// No promise counts from now on: where a real machine would be dead, ours still answers.
+    pub fn void_promises(&self) {
+        self.book().void = true;
     }
 
     pub fn answers(&self) -> Vec<Answered> {

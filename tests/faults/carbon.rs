@@ -129,6 +129,56 @@ fn stopped_and_then_killed_with_bytes_unread_in_its_kernel() {
     );
 }
 
+/// It takes connections and reads nothing, as when its disk or its machine hangs. Our kernel gives each of
+/// them up after a while; that is no reason to give up a point.
+#[test]
+fn hung_for_minutes() {
+    let scenario = pick("carbon hangs for 2 s", "carbon hangs for 300 s");
+    let blackhole = Blackhole::start();
+    blackhole.set(Mode::Stall);
+    let flux = flux(&blackhole.endpoint()).start();
+    let ledger = Ledger::default();
+    let load = Load {
+        pause: Duration::ZERO,
+        ..Load::default()
+    };
+    // More than the kernels on both sides hold.
+    let load = load.start(&ledger, flux.port);
+    ledger.wait_acked(pick(20_000, 200_000));
+    load.stop();
+    std::thread::sleep(Duration::from_secs(pick(2, 300)));
+    assert_eq!(flux.metrics().sum("flux_points_unconfirmed_total"), 0.0);
+    blackhole.set(Mode::Read);
+    settle(scenario, &flux, &ledger, &blackhole);
+}
+
+/// What stands in front of carbon takes every connection and closes it again. After a minute and a half of that
+/// a frame is given up, so that a frame that carbon cannot take does not hold up the others; not before.
+#[test]
+fn closed_again_and_again() {
+    let scenario = pick(
+        "carbon closes every connection for 2 s",
+        "carbon closes every connection for 40 s",
+    );
+    let blackhole = Blackhole::start();
+    blackhole.set(Mode::CloseAfterAccept);
+    let flux = flux(&blackhole.endpoint()).start();
+    let ledger = Ledger::default();
+    let load = gentle().start(&ledger, flux.port);
+    std::thread::sleep(Duration::from_secs(pick(2, 40)));
+    blackhole.set(Mode::Read);
+    load.stop();
+    flux.wait_metric("flux_points_queued", 0.0);
+    ledger.absorb(&blackhole);
+    let tally = ledger.tally();
+    let given_up = flux.metrics().sum("flux_points_unconfirmed_total");
+    println!("{tally:?}, {given_up} given up");
+    assert!(tally.acked > 100, "{tally:?}");
+    assert_eq!((tally.lost, given_up), (0, 0.0), "{tally:?}");
+    reconcile(&flux.metrics());
+    Row::one(tally, Duration::ZERO).write(scenario);
+}
+
 #[test]
 fn read_at_a_kilobyte_a_second() {
     let blackhole = Blackhole::start();

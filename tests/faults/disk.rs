@@ -46,17 +46,56 @@ fn full_for_the_embedded_store() {
     let refused = ledger.answers().iter().filter(|a| a.status != 204).count();
     assert_eq!(refused, 0, "the store's disk is no reason to refuse");
     ledger.settle(&blackhole, DRAIN);
-    let waiting = || flux.metrics().sum("flux_last_marks_pending");
-    wait_until("its marks are due", || waiting() > 0.0);
-    stays("its marks wait", Duration::from_millis(500), || {
-        waiting() > 0.0
-    });
     disk.free();
     some();
     let (tally, recovered) = ledger.settle(&blackhole, DRAIN);
     assert_eq!(tally.acked, tally.delivered, "{tally:?}");
     flux.wait_metric("flux_last_marks_pending", 0.0);
     flux.wait_metric("flux_points_queued", 0.0);
+    reconcile(&flux.metrics());
+    Row::one(tally, recovered).write(scenario);
+}
+
+#[test]
+fn io_errors_of_the_embedded_store() {
+    let scenario = "I/O errors of the embedded last store";
+    let shim = match Shim::build("last.redb") {
+        Ok(shim) => shim,
+        Err(why) => return skipped(scenario, &why),
+    };
+    let blackhole = Blackhole::start();
+    let flux = Flux::builder()
+        .shards(2)
+        .carbon(&blackhole.endpoint())
+        .shim(&shim)
+        .start();
+    let ledger = Ledger::default();
+    let some = || {
+        let load = Load {
+            requests_max: pick(50, 500),
+            ..Load::default()
+        };
+        load.start(&ledger, flux.port).wait();
+    };
+    some();
+    shim.set(Verb::Fail);
+    some();
+    wait_until("its writes fail", || shim.struck() > 0);
+    let waiting = || flux.metrics().sum("flux_last_marks_pending");
+    wait_until("its marks are due", || waiting() > 0.0);
+    stays("its marks wait", Duration::from_millis(500), || {
+        waiting() > 0.0
+    });
+    some();
+    let refused = ledger.answers().iter().filter(|a| a.status != 204).count();
+    assert_eq!(refused, 0, "the store is no reason to refuse");
+    ledger.settle(&blackhole, DRAIN);
+    shim.set(Verb::Pass);
+    some();
+    let (tally, recovered) = ledger.settle(&blackhole, DRAIN);
+    assert_eq!(tally.acked, tally.delivered, "{tally:?}");
+    flux.wait_metric("flux_points_queued", 0.0);
+    flux.wait_metric("flux_last_marks_pending", 0.0);
     reconcile(&flux.metrics());
     Row::one(tally, recovered).write(scenario);
 }
@@ -209,6 +248,7 @@ fn power_loss(disk: &mut PowerDisk, durability: &str, seed: u64) -> (Tally, Dura
     };
     let load = load.start(&ledger, flux.port);
     ledger.wait_acked(500 + 300 * seed as usize);
+    ledger.void_promises();
     disk.cut();
     flux.kill9();
     load.stop();

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub type Number = usize;
 
 /// After how many writes a frame counts as delivered, whatever became of it (carbon::outbound).
-const WRITES_MAX: u32 = 16;
+const WRITES_MAX: u32 = 64;
 
 #[derive(Debug)]
 pub struct Attempt {
