@@ -57,7 +57,6 @@ pub fn parse(
         // The number literals that Python takes and this parser does not: NaN, Infinity, 1e9999.
         let mut again = Vec::new();
         if second_look::rewrite(body, &mut again) {
-            reading.restart();
             result = read(&again, remote, &mut reading);
         }
     }

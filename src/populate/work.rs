@@ -97,8 +97,6 @@ pub struct Work {
     /// Over all answers.
     newest: Option<(u32, bool)>,
     bins: Vec<Raw>,
-    /// There was nothing to send, live points aside.
-    is_null: bool,
     sent: Sent,
     answers: usize,
 }
@@ -126,7 +124,6 @@ impl Work {
             points: Vec::new(),
             newest: None,
             bins: Vec::new(),
-            is_null: false,
             sent: Sent::default(),
             answers: 0,
             accepted: accepted.clone(),
@@ -276,7 +273,6 @@ impl Work {
     pub fn live(&mut self, from: Option<u32>) {
         if let Stage::AskLive = self.stage {
             let resampled = resample::resample(std::mem::take(&mut self.points), &self.rules());
-            self.is_null = resampled.bins.is_empty();
             self.bins = resampled.bins;
             self.sent.resolution = resampled.resolution;
             self.stage = Stage::Send(0);
@@ -309,7 +305,7 @@ impl Work {
         sent.mark = match (self.bins.last(), self.newest) {
             (Some((at, value)), _) => Some((*at, Some(*value))),
             // So that Vista stops posting a series that has no values now.
-            (None, Some((at, false))) if self.is_null && self.is_young(at, now) => Some((at, None)),
+            (None, Some((at, false))) if self.is_young(at, now) => Some((at, None)),
             _ => None,
         };
         let remember = self.known || sent.mark.is_some();

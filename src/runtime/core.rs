@@ -115,7 +115,7 @@ async fn run(core: &Core, mut quotas: QuotaFile) {
         core.replays.ring();
         shard.turn(|pipeline, now| {
             pipeline.tick(now);
-            if pipeline.outbound.is_due(now.ms()) {
+            if pipeline.outbound.is_due(now.ms()) || pipeline.outbound.wants_confirmation() {
                 shard.link.ring();
             }
         });

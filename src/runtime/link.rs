@@ -42,9 +42,17 @@ pub async fn run(shard: Rc<Shard>, target: Target) {
             Ok(dialled) => {
                 shard.carbon.up();
                 let began_ms = shard.clock.now().ms();
-                let reason = converse(&shard, dialled).await;
+                let end = converse(&shard, dialled).await;
                 shard.turn(|pipeline, now| pipeline.carbon_lost(now));
-                shard.carbon.down(reason);
+                match end {
+                    End::Lost(reason) => shard.carbon.down(reason),
+                    // It was asked to, and is there: the next connection is no news.
+                    End::Parted if shard.control.phase() < Phase::Flushing => {
+                        backoff.reset();
+                        continue;
+                    }
+                    End::Parted => shard.carbon.down("drained"),
+                }
                 // A connection that lived for a while was a good one: try again at once.
                 if shard.clock.now().ms() > began_ms + 1000 {
                     backoff.reset();
@@ -56,8 +64,15 @@ pub async fn run(shard: Rc<Shard>, target: Target) {
     }
 }
 
-/// Writes frames until the connection is lost. Returns why.
-async fn converse(shard: &Rc<Shard>, dialled: Dialled) -> String {
+/// How a connection ended.
+enum End {
+    Lost(String),
+    /// In order, and carbon has read everything.
+    Parted,
+}
+
+/// Writes frames until the connection ends.
+async fn converse(shard: &Rc<Shard>, dialled: Dialled) -> End {
     let Dialled { reader, mut writer } = dialled;
     let line = Rc::new(Line::default());
     shard.turn(|pipeline, _| pipeline.outbound.connected());
@@ -67,26 +82,26 @@ async fn converse(shard: &Rc<Shard>, dialled: Dialled) -> String {
         // this task is dropped before the stream is.
         std::os::fd::AsRawFd::as_raw_fd(&writer)
     }));
-    let reason = loop {
+    let end = loop {
         if line.lost.get() {
-            break "the connection was lost".to_owned();
+            break End::Lost("the connection was lost".to_owned());
         }
         if shard.control.phase() >= Phase::Keeping {
-            break "stopped".to_owned();
+            break End::Lost("stopped".to_owned());
         }
         let frame = shard.turn(|pipeline, now| pipeline.outbound.next_due(now.ms()));
         let Some(frame) = frame else {
-            if shard.control.phase() == Phase::Flushing
-                && let Some(reason) = farewell(shard, &mut writer, &line).await
-            {
-                break reason;
+            let parts = shard.control.phase() == Phase::Flushing
+                || shard.pipeline.borrow().outbound.wants_confirmation();
+            if parts && let Some(end) = farewell(shard, &mut writer, &line).await {
+                break end;
             }
             shard.link.wait().await;
             continue;
         };
         if let Err(error) = write(&mut writer, &frame.bytes, &line).await {
             line.failed(&error);
-            break error.to_string();
+            break End::Lost(error.to_string());
         }
     };
     // Dropped, they are not polled again; awaiting a cancelled task can wait for ever.
@@ -96,7 +111,7 @@ async fn converse(shard: &Rc<Shard>, dialled: Dialled) -> String {
     if line.silent.get() {
         shard.turn(|pipeline, _| pipeline.outbound.silent());
     }
-    reason
+    end
 }
 
 async fn write(writer: &mut TcpStream, bytes: &[u8], line: &Line) -> std::io::Result<()> {
@@ -142,9 +157,10 @@ async fn acknowledge(shard: Rc<Shard>, line: Rc<Line>, descriptor: std::os::fd::
     }
 }
 
-/// Draining, and everything is written: ends the stream and waits for the peer to close in answer,
-/// which it does when it has read all of it. Nothing is left to the redo window then.
-async fn farewell(shard: &Rc<Shard>, writer: &mut TcpStream, line: &Line) -> Option<String> {
+/// Everything is written: ends the stream and waits for the peer to close in answer, which it does when it
+/// has read all of it. Nothing has to be kept for a redo then. That its kernel has acknowledged everything
+/// says nothing of the kind: a process that is stopped looks like that, and may be killed.
+async fn farewell(shard: &Rc<Shard>, writer: &mut TcpStream, line: &Line) -> Option<End> {
     if !shard.pipeline.borrow().outbound.all_written() {
         return None;
     }
@@ -153,10 +169,11 @@ async fn farewell(shard: &Rc<Shard>, writer: &mut TcpStream, line: &Line) -> Opt
     while !line.lost.get() && shard.clock.now().us < until {
         glommio::timer::sleep(super::SWEEP).await;
     }
-    let all_acknowledged =
-        dial::unacknowledged(std::os::fd::AsRawFd::as_raw_fd(writer)).is_ok_and(|bytes| bytes == 0);
-    if line.ended.get() || (!line.lost.get() && all_acknowledged) {
+    if line.ended.get() {
         shard.turn(|pipeline, now| pipeline.sink_confirmed(now));
+        return Some(End::Parted);
     }
-    Some("drained".to_owned())
+    Some(End::Lost(
+        "it did not close in answer to our end".to_owned(),
+    ))
 }

@@ -86,7 +86,7 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
         shard.mesh.flush();
         shard.turn(|pipeline, now| {
             pipeline.tick(now);
-            if pipeline.outbound.is_due(now.ms()) {
+            if pipeline.outbound.is_due(now.ms()) || pipeline.outbound.wants_confirmation() {
                 shard.link.ring();
             }
             if pipeline.writer.waiting() > 0 {

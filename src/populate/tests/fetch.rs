@@ -185,17 +185,27 @@ fn silence_and_a_slow_drip_end_at_their_deadlines() {
     let server = Server::start(|path, out| {
         out.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")?;
         // Until the client has gone: a byte in 100 ms is never silence for 500.
-        let pause = if path == "/drip" { 100 } else { 3_000 };
+        let pause = if path == "/drip" { 100 } else { 20_000 };
         for _ in 0..100 {
             thread::sleep(Duration::from_millis(pause));
             out.write_all(b" ")?;
         }
         Ok(())
     });
+    let patient = config::Populate {
+        total_timeout_ms: 60_000,
+        ..settings()
+    };
+    let patient = Fetcher::new(&patient).unwrap();
     let started = Instant::now();
-    assert_eq!(cause(&server.ask("/silent")), Cause::Timeout);
+    let failure = patient.get(&server.ask("/silent")).unwrap_err();
     let silent = started.elapsed();
+    assert_eq!(failure.cause, Cause::Timeout);
     assert!(silent >= Duration::from_millis(500), "{silent:?}");
+    assert!(
+        silent < Duration::from_millis(15_000),
+        "before the first byte, after {silent:?}"
+    );
     let started = Instant::now();
     assert_eq!(cause(&server.ask("/drip")), Cause::Timeout);
     let dripped = started.elapsed();

@@ -164,6 +164,13 @@ fn a_file_of_jobs_that_are_done_is_compacted_and_ids_are_never_used_twice() {
         written += jobs.take_unwritten().unwrap().len();
         assert!(written < 2 * COMPACTION_BYTES_MIN, "never compacted");
     }
+    // What is still needed is no reason to write it again.
+    let mut needed = Jobs::new(LIMITS);
+    for n in 0..900 {
+        accept(&mut needed, &n.to_string(), &url.repeat(2));
+        needed.take_unwritten();
+    }
+    assert!(needed.held_bytes().1 > COMPACTION_BYTES_MIN && !needed.wants_snapshot());
     let last = jobs.next_id;
     let file = jobs.snapshot();
     assert_eq!(file.len(), FILE_HEADER_BYTES);
