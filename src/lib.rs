@@ -26,7 +26,7 @@
 //! | [`last`] | the last store: *a mark is written in* `last::writer`; Redis and embedded |
 //! | [`carbon`] | *a frame is cut in* [`carbon::lane`]; what is in flight, delivered and gone in `carbon::outbound` |
 //! | [`journal`] | accepted points in files until they are delivered: *what a 204 waits for* |
-//! | [`outputs`] | beside carbon: the points file |
+//! | [`outputs`] | beside carbon: statsd, our own series, what Skyline's other programs look at, the points file |
 //! | [`request`] | a request under way: which owners have answered, whose turn it is |
 //! | [`router`] | the owner shard of a name; groups a request's points by owner |
 //! | [`dedup`] | fresh, duplicate or unknown; the bounded table |

@@ -19,7 +19,7 @@ pub struct Limits {
     pub redo_bytes: usize,
 }
 
-/// Where the points of a frame come from. Each lane keeps its order; the two take turns on the connection,
+/// Where the points of a frame come from. Each lane keeps its order; they take turns on the connection,
 /// so a backlog does not hold up what comes in now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lane {
@@ -27,16 +27,17 @@ pub enum Lane {
     Live,
     /// From the journal of an earlier run.
     Recovered,
+    /// The program's own series: nobody's points, in no count of points, and gone with the process.
+    Own,
 }
 
 impl Lane {
-    pub const ALL: [Lane; 2] = [Lane::Live, Lane::Recovered];
+    pub const ALL: [Lane; 3] = [Lane::Live, Lane::Recovered, Lane::Own];
 
-    pub fn other(self) -> Lane {
-        match self {
-            Lane::Live => Lane::Recovered,
-            Lane::Recovered => Lane::Live,
-        }
+    /// All of them, this one last.
+    pub fn turns(self) -> impl Iterator<Item = Lane> {
+        let count = Lane::ALL.len();
+        (1..=count).map(move |step| Lane::ALL[(self as usize + step) % count])
     }
 }
 

@@ -32,6 +32,7 @@ pub enum Delivery {
 pub struct Points {
     pub live: u64,
     pub recovered: u64,
+    pub own: u64,
 }
 
 impl Points {
@@ -39,6 +40,7 @@ impl Points {
         match lane {
             Lane::Live => &mut self.live,
             Lane::Recovered => &mut self.recovered,
+            Lane::Own => &mut self.own,
         }
     }
 
@@ -113,7 +115,7 @@ impl Outbound {
     pub fn next_due(&mut self, now_ms: u64) -> Option<Rc<Frame>> {
         let due =
             |lane: &Lane| self.queues[*lane as usize].is_due(now_ms, self.limits.flush_interval_ms);
-        let lane = [self.last.other(), self.last].into_iter().find(due)?;
+        let lane = self.last.turns().find(due)?;
         self.last = lane;
         let queue = &mut self.queues[lane as usize];
         if queue.waiting.is_empty() {
@@ -289,11 +291,12 @@ impl Outbound {
         self.position
     }
 
-    /// Points accepted and not delivered yet.
+    /// Points not delivered yet.
     pub fn queued(&self) -> Points {
         self.queued
     }
 
+    /// Points accepted and not delivered yet.
     pub fn points_queued(&self) -> u64 {
         self.queued.live + self.queued.recovered
     }
@@ -503,7 +506,8 @@ pub(super) mod tests {
             outbound.take_gone(),
             Points {
                 live: 1,
-                recovered: 1
+                recovered: 1,
+                own: 0
             }
         );
         assert!(outbound.wants_confirmation());
@@ -512,6 +516,7 @@ pub(super) mod tests {
         let rest = Points {
             live: 2,
             recovered: 2,
+            own: 0,
         };
         assert_eq!(outbound.take_gone(), rest);
     }

@@ -6,6 +6,7 @@ use super::endpoint::{
     host_port, host_port_text, last_store, last_store_text, listen, listen_text,
 };
 use super::key::is_key;
+use super::outputs;
 use super::populate;
 use super::reader::{
     Word, auto_or_number, listeners, namespaces, path, path_text, patterns, patterns_text,
@@ -18,7 +19,7 @@ pub const SHARDS_MAX: u64 = 128;
 
 /// Keys of later versions: known, so that nobody hunts for a typing error. A whole section is named
 /// by its name alone.
-pub const NOT_YET: &[&str] = &["statsd", "telemetry"];
+pub const NOT_YET: &[&str] = &["line"];
 
 /// In the order `flux config` prints them; keys of a section stand together.
 pub static CATALOG: &[Setting] = &[
@@ -359,6 +360,11 @@ pub static CATALOG: &[Setting] = &[
         "Bytes of DATA/points.carbon (429 above); only without an endpoint.",
         "about 20 million points, on any disk."
     ),
+    outputs::STATSD_ENDPOINT,
+    outputs::STATSD_DATAGRAM_BYTES_MAX,
+    outputs::METRICS_SENT,
+    outputs::FILLED_METRICS,
+    outputs::FULL_DURATION_SECONDS,
     choice!(journal.durability, { "memory" => Durability::Memory, "journal" => Durability::Journal, "fsync" => Durability::Fsync },
         "What a 204 promises: \"memory\" = queued, a crash loses it; \"journal\" = written to a file, survives a crash of the process; \"fsync\" = and synced, survives a loss of power.",
         "a copy into the page cache is cheap, and processes die more often than machines."),
@@ -455,6 +461,9 @@ pub static CATALOG: &[Setting] = &[
         },
         show: |config| Shown::Value(quoted(&config.admin.listen.to_string())),
     },
+    outputs::TO_CARBON,
+    outputs::HOST_NAME,
+    outputs::INTERVAL_SECONDS,
     choice!(log.level, { "error" => Level::Error, "warn" => Level::Warn, "info" => Level::Info, "debug" => Level::Debug },
         "What is logged: this level and those before it in the list.",
         "starts, stops and changes of state; never a line per request."),

@@ -77,6 +77,14 @@ const RULES: &[Rule] = &[
         ],
         fetch_ends_last,
     ),
+    (
+        &[
+            "skyline.metrics_sent",
+            "skyline.filled_metrics",
+            "last.store",
+        ],
+        skyline_has_redis,
+    ),
 ];
 
 /// The problems of a configuration whose keys each were read, except those in `failed`.
@@ -233,6 +241,22 @@ fn journal_fits(config: &Config) -> Option<Problem> {
             "write bytes_max = {advised} or more, or a smaller http.body_bytes_max, inflated_bytes_max or segment_bytes"
         ),
     ))
+}
+
+/// Others look into Redis; nobody looks into the embedded store.
+fn skyline_has_redis(config: &Config) -> Option<Problem> {
+    let key = match config.skyline {
+        skyline if skyline.metrics_sent => "skyline.metrics_sent",
+        skyline if skyline.filled_metrics => "skyline.filled_metrics",
+        _ => return None,
+    };
+    (config.last.store == LastStore::Embedded).then(|| {
+        Problem::new(
+            key,
+            "is kept in Redis, and last.store is \"embedded\"",
+            "name Skyline's Redis in last.store, or leave it out",
+        )
+    })
 }
 
 fn addresses_differ(config: &Config) -> Option<Problem> {

@@ -11,6 +11,7 @@ pub mod endpoint;
 mod file;
 pub mod key;
 mod load;
+mod outputs;
 pub mod populate;
 mod problem;
 mod reader;
@@ -36,10 +37,13 @@ pub struct Config {
     pub points: Points,
     pub last: Last,
     pub carbon: Carbon,
+    pub statsd: Statsd,
+    pub skyline: Skyline,
     pub journal: Journal,
     pub populate: Populate,
     pub cpu: Cpu,
     pub admin: Admin,
+    pub telemetry: Telemetry,
     pub log: Log,
 }
 
@@ -162,6 +166,21 @@ pub enum Protocol {
     Line,
 }
 
+#[derive(Clone, Debug, PartialEq)]
+pub struct Statsd {
+    /// Host and port; `None`: no statsd.
+    pub endpoint: Option<(String, u16)>,
+    pub datagram_bytes_max: usize,
+}
+
+/// What is kept in Redis for Skyline's other programs, beside marks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Skyline {
+    pub metrics_sent: bool,
+    pub filled_metrics: bool,
+    pub full_duration_seconds: u32,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Journal {
     pub durability: Durability,
@@ -216,6 +235,14 @@ pub enum PopulateCore {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Admin {
     pub listen: SocketAddr,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Telemetry {
+    pub to_carbon: bool,
+    /// `None`: the kernel's; "": none.
+    pub host_name: Option<String>,
+    pub interval_seconds: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -303,6 +330,15 @@ impl Default for Config {
                 redo_bytes: 4 * 1024 * 1024,
                 file_bytes_max: 1024 * 1024 * 1024,
             },
+            statsd: Statsd {
+                endpoint: None,
+                datagram_bytes_max: 1432,
+            },
+            skyline: Skyline {
+                metrics_sent: false,
+                filled_metrics: false,
+                full_duration_seconds: 86_400,
+            },
             journal: Journal {
                 durability: Durability::Journal,
                 bytes_max: 4 * 1024 * 1024 * 1024,
@@ -315,6 +351,11 @@ impl Default for Config {
             },
             admin: Admin {
                 listen: SocketAddr::from(([127, 0, 0, 1], 8001)),
+            },
+            telemetry: Telemetry {
+                to_carbon: true,
+                host_name: None,
+                interval_seconds: 60,
             },
             log: Log {
                 level: Level::Info,

@@ -67,7 +67,9 @@ pub enum Refusal {
     NoAuth,
     #[error("the user name or password is wrong")]
     WrongPass,
-    #[error("the user lacks a permission (Flux needs MGET, MSET, HMGET, HSET, SETEX, SADD, PING)")]
+    #[error(
+        "the user lacks a permission (Flux needs MGET, MSET, HMGET, HSET, SETEX, SADD, RENAME, PING)"
+    )]
     NoPermission,
     #[error("it is a read-only replica: name the primary in last.store")]
     ReadOnly,
@@ -257,11 +259,34 @@ impl Session {
         self.expected.push_back(Expected::Ignored);
     }
 
-    /// Adds to a set; whether it was stored is of no interest.
-    pub fn add_to_set(&mut self, key: &str, member: &str, out: &mut Vec<u8>) {
-        redis::cmd("SADD")
-            .arg(key)
-            .arg(member)
+    /// Adds to a set: at least one, at most 1,000; whether it was stored is of no interest.
+    pub fn add_to_set<S: AsRef<str>>(&mut self, key: &str, members: &[S], out: &mut Vec<u8>) {
+        let mut sadd = redis::cmd("SADD");
+        sadd.arg(key);
+        for member in members {
+            sadd.arg(member.as_ref());
+        }
+        sadd.write_packed_command(out);
+        self.expected.push_back(Expected::Ignored);
+    }
+
+    /// Writes the same text into fields of a hash: at least one, at most 1,000; whether it was stored is of no
+    /// interest.
+    pub fn set_fields(&mut self, key: &str, fields: &[String], text: &str, out: &mut Vec<u8>) {
+        let mut hset = redis::cmd("HSET");
+        hset.arg(key);
+        for field in fields {
+            hset.arg(field).arg(text);
+        }
+        hset.write_packed_command(out);
+        self.expected.push_back(Expected::Ignored);
+    }
+
+    /// In place of what is there; an error where there is nothing to rename is of no interest.
+    pub fn rename(&mut self, from: &str, to: &str, out: &mut Vec<u8>) {
+        redis::cmd("RENAME")
+            .arg(from)
+            .arg(to)
             .write_packed_command(out);
         self.expected.push_back(Expected::Ignored);
     }
@@ -568,7 +593,7 @@ mod tests {
             session.lookup(2, ["a"].into_iter(), &mut out);
             session.heartbeat("flux.listen", 1_478_021_700, &mut out);
             session.store(3, [("a", mark(7, 1.0))].into_iter(), &mut out);
-            session.add_to_set("vista.fetcher.unique_metrics", "x y", &mut out);
+            session.add_to_set("vista.fetcher.unique_metrics", &["x y"], &mut out);
             session.lookup(4, ["a"].into_iter(), &mut out);
             let expected = [
                 "MSET|flux.last.a|[5, 0.1]|flux.last.b|[6, 1e-05]",
@@ -725,14 +750,14 @@ mod tests {
         let marks = names.iter().enumerate();
         let marks = marks.map(|(n, name)| (name.as_str(), mark(n as u32, n as f64 / 7.0)));
         session.store(1, marks.clone(), &mut out);
-        session.add_to_set("flux.last.a set", "member", &mut out);
+        session.add_to_set("flux.last.a set", &["member"], &mut out);
         let asked = names.iter().map(String::as_str).chain(["a set", "absent"]);
         session.lookup(2, asked, &mut out);
         redis::cmd("DEL")
             .arg(HASH_KEY)
             .write_packed_command(&mut out);
         session.expected.push_back(Expected::Ignored);
-        session.add_to_set(HASH_KEY, "member", &mut out);
+        session.add_to_set(HASH_KEY, &["member"], &mut out);
         session.lookup(3, [names[9].as_str()].into_iter(), &mut out);
         session.store(4, marks.clone().take(1), &mut out);
         for words in [

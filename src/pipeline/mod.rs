@@ -16,19 +16,21 @@ mod sinks;
 pub use commits::Left;
 pub use populate::{Extra, Leave, Posted, ToCore, ToOwner, Verdict};
 pub use recovered::{RecordId, Recovered, Report};
+use sinks::Into;
 
 use crate::api::route;
 use crate::api::verdict;
 use crate::api::{self, Api, Decision};
 use crate::budget::Budgets;
-use crate::carbon::outbound::{Accepted, Lane, Outbound};
-use crate::dedup::{Accept, Owner};
+use crate::carbon::outbound::Outbound;
+use crate::dedup::Owner;
 use crate::http::decoder::Awaiting;
 use crate::http::response::{self, Date, ReplyTo};
 use crate::http::{Decoded, Decoder, Limits, Message, Refusal, encoding};
 use crate::journal::{Journal, Outcome};
 use crate::last::writer::Writer;
-use crate::point::{NameHash, Point};
+use crate::outputs::beside::Beside;
+use crate::point::NameHash;
 use crate::populate::address::Hosts;
 use crate::request::{ReadId, Reads};
 use crate::router::{Gathered, Group, Reply};
@@ -174,6 +176,8 @@ pub struct Pipeline {
     backlog: commits::Backlog,
     populate: populate::Books,
     pub writer: Writer,
+    /// Nothing, unless it is configured.
+    pub beside: Beside,
     pub counters: Counters,
     pub latency: Latency,
     pub effects: Effects,
@@ -210,6 +214,7 @@ impl Pipeline {
             backlog: commits::Backlog::default(),
             populate: populate::Books::default(),
             writer,
+            beside: Beside::default(),
             counters: Counters::default(),
             latency: Latency::default(),
             effects: Effects::default(),
@@ -356,6 +361,7 @@ impl Pipeline {
         let mut accept = Into {
             outbound: &mut self.outbound,
             journal: &mut self.journal,
+            beside: &mut self.beside,
             now_ms: now.ms(),
         };
         if let Some(group) = self.owner.decide(group, &mut accept, now.ms()) {
@@ -457,26 +463,11 @@ impl Pipeline {
         self.delivered(now, |outbound, on_delivered| {
             outbound.tick(now.ms(), on_delivered);
         });
+        self.beside.tick(now.unix_seconds, now.ms());
     }
 
     pub fn drain(&mut self) {
         self.draining = true;
-    }
-}
-
-/// Accepted points go into the journal and into the outbound, encoded once.
-pub struct Into<'a> {
-    outbound: &'a mut Outbound,
-    journal: &'a mut Journal<Group>,
-    now_ms: u64,
-}
-
-impl Accept for Into<'_> {
-    fn accept(&mut self, hash: NameHash, point: Point<'_>, accepted: Accepted) {
-        let fill = accepted == Accepted::Unmarked;
-        let tuple = self.journal.push(Point { fill, ..point });
-        self.outbound
-            .push(Lane::Live, (hash, point), tuple, accepted, self.now_ms);
     }
 }
 

@@ -38,6 +38,14 @@ impl Pipeline {
         counters.journal.commits = self.journal.counts.commits;
         counters.journal.commits_failed = self.journal.counts.commits_failed;
         counters.journal.bytes_written = self.journal.counts.bytes_written;
+        if let Some(statsd) = &self.beside.statsd {
+            counters.statsd.datagrams_sent = statsd.datagrams_sent;
+            counters.statsd.points_sent = statsd.points_sent;
+            counters.statsd.points_dropped = statsd.points_dropped;
+        }
+        for names in [&self.beside.sent, &self.beside.filled] {
+            counters.last.names_dropped += names.as_ref().map_or(0, |names| names.dropped);
+        }
         counters.table.evicted = self.owner.evicted;
         counters.table.evicted_unsaved = self.owner.evicted_unsaved;
         counters
@@ -51,6 +59,11 @@ impl Pipeline {
             journal_full: self.journal.segments.is_full().into(),
             in_flight_bytes: self.budgets.reserved(self.settings.shard) as u64,
             in_flight_bytes_max: self.budgets.limit() as u64,
+            metrics_distinct: self
+                .beside
+                .distinct
+                .as_ref()
+                .map_or(0, |distinct| distinct.of_last_interval()),
             marks_pending: self.writer.waiting() as u64,
             table_entries: table.len() as u64,
             table_unsaved: table.unsaved() as u64,

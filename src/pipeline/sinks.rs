@@ -1,12 +1,36 @@
 //! The owner's side of a shard: what carbon and the last store are given, and what they give back.
 
-use super::{Into, Now, Pipeline};
+use super::{Now, Pipeline};
 use crate::budget::Budgets;
-use crate::carbon::outbound::{Delivery, Frame, Lane, Outbound};
-use crate::dedup::Owner;
+use crate::carbon::outbound::{Accepted, Delivery, Frame, Lane, Outbound};
+use crate::dedup::{Accept, Owner};
+use crate::journal::Journal;
 use crate::last::Mark;
+use crate::outputs::beside::Beside;
+use crate::point::{NameHash, Point};
 use crate::router::Group;
 use crate::telemetry::latency::Stage;
+
+/// Points of our own series that may wait for carbon: about an hour of them. Newer ones are left out.
+const OWN_POINTS_MAX: u64 = 1000;
+
+/// Accepted points go into the journal and into the outbound, encoded once, and beside.
+pub(super) struct Into<'a> {
+    pub outbound: &'a mut Outbound,
+    pub journal: &'a mut Journal<Group>,
+    pub beside: &'a mut Beside,
+    pub now_ms: u64,
+}
+
+impl Accept for Into<'_> {
+    fn accept(&mut self, hash: NameHash, point: Point<'_>, accepted: Accepted) {
+        let fill = accepted == Accepted::Unmarked;
+        let tuple = self.journal.push(Point { fill, ..point });
+        self.outbound
+            .push(Lane::Live, (hash, point), tuple, accepted, self.now_ms);
+        self.beside.accepted(hash, point, self.now_ms);
+    }
+}
 
 impl Pipeline {
     /// Runs one step of the outbound that may deliver frames, and books what it delivers.
@@ -28,6 +52,10 @@ impl Pipeline {
             ..
         } = self;
         step(outbound, &mut |frame, delivery| {
+            if frame.lane == Lane::Own {
+                counters.own_series.sent += u64::from(frame.points);
+                return;
+            }
             counters.points.delivered += u64::from(frame.points);
             let waited_ms = now.ms().saturating_sub(frame.opened_ms);
             latency.record(Stage::Delivery, waited_ms * 1000);
@@ -40,6 +68,7 @@ impl Pipeline {
                     populate.delivered(frame.points.into());
                 }
                 Lane::Recovered => recovered.delivered(frame.cost),
+                Lane::Own => {}
             }
             for (hash, name, mark, unchecked) in frame.marks() {
                 writer.push(name, hash, mark, unchecked);
@@ -49,6 +78,32 @@ impl Pipeline {
         journal.released(gone.live);
         recovered.gone(gone.recovered);
         self.write_left();
+    }
+
+    /// On the populate core: our own series, of now.
+    pub fn push_own(&mut self, series: &[(String, f64)], now: Now) {
+        if self.outbound.queued().own + series.len() as u64 > OWN_POINTS_MAX {
+            self.counters.own_series.dropped += series.len() as u64;
+            return;
+        }
+        for (name, value) in series {
+            let point = Point {
+                name,
+                timestamp: now.unix_seconds,
+                value: *value,
+                fill: false,
+            };
+            self.outbound
+                .push(Lane::Own, (0, point), None, Accepted::Unmarked, now.ms());
+        }
+    }
+
+    /// Nothing waits for company any more: the service is draining.
+    pub fn flush(&mut self) {
+        self.outbound.flush();
+        if let Some(statsd) = &mut self.beside.statsd {
+            statsd.seal();
+        }
     }
 
     /// The sink has everything written so far.
@@ -93,6 +148,7 @@ impl Pipeline {
         let mut accept = Into {
             outbound: &mut self.outbound,
             journal: &mut self.journal,
+            beside: &mut self.beside,
             now_ms: now.ms(),
         };
         step(&mut self.owner, &mut accept, &mut |group| {

@@ -71,6 +71,11 @@ impl Admin {
         self.snapshots.borrow_mut()[shard] = snapshot;
         self.fresh.borrow_mut()[shard] = true;
     }
+
+    /// Points that populate has handed over.
+    pub fn populate_points(&self) -> u64 {
+        self.populate.snapshot().counters.populate.points
+    }
 }
 
 pub async fn accept(admin: Rc<Admin>, listener: std::net::TcpListener) {
@@ -160,7 +165,7 @@ async fn answer(admin: &Admin, path: &str) -> (u16, String) {
 
 /// One snapshot per shard. A shard that does not answer in time is shown as it was last, so that no
 /// counter goes back.
-async fn observe(admin: &Admin) -> Vec<Snapshot> {
+pub async fn observe(admin: &Admin) -> Vec<Snapshot> {
     admin.fresh.borrow_mut().fill(false);
     for shard in 0..admin.shards {
         let to = admin.shards;

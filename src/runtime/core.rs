@@ -7,6 +7,7 @@ use super::journal::hand_out;
 use super::journal::replay::{self, Replays};
 use super::journal::survey::Found;
 use super::mesh::{Ends, Parcel};
+use super::own_series::{self, OwnSeries};
 use super::plan::ShardPlan;
 use super::populate::{self, Populate, PopulatePlan};
 use super::quota_file::QuotaFile;
@@ -39,6 +40,7 @@ pub struct CorePlan {
     pub quotas: QuotaFile,
     pub found: Found,
     pub populate: PopulatePlan,
+    pub own_series: Option<OwnSeries>,
     pub listener: std::net::TcpListener,
 }
 
@@ -92,6 +94,10 @@ pub async fn serve(plan: CorePlan, ends: Ends) {
         glommio::timer::sleep(SWEEP).await;
     }
     populate::spawn(&populate);
+    if let Some(own) = plan.own_series {
+        let task = own_series::run(own, core.shard.clone(), core.admin.clone());
+        glommio::spawn_local(task).detach();
+    }
     glommio::spawn_local(hand_out::run(replays, mesh.clone())).detach();
     glommio::spawn_local(keep_replays(core.clone())).detach();
     run(&core, plan.quotas).await;
@@ -133,7 +139,7 @@ async fn run(core: &Core, mut quotas: QuotaFile) {
             Phase::Starting | Phase::Serving => continue,
             Phase::Draining => core.populate.is_quiet(),
             Phase::Flushing => {
-                shard.turn(|pipeline, _| pipeline.outbound.flush());
+                shard.turn(|pipeline, _| pipeline.flush());
                 shard.link.ring();
                 // A job is durable: what carbon does not take now is fetched again.
                 shard.pipeline.borrow().outbound.is_empty() || !shard.carbon.is_up()

@@ -18,12 +18,15 @@ mod link;
 mod listener;
 mod mesh;
 mod nudge;
+mod own_series;
 mod plan;
 mod populate;
 mod quota_file;
 mod recipe;
 mod shard;
 mod signals;
+mod skyline;
+mod statsd;
 mod store;
 mod sweep;
 

@@ -11,7 +11,7 @@ use super::mesh::{Ends, Mesh};
 use super::recipe::{Own, entries_max};
 use super::shard::Shard;
 use super::store::Redis;
-use super::{file_link, link, listener, nudge, store, sweep};
+use super::{file_link, link, listener, nudge, statsd, store, sweep};
 use crate::api::Api;
 use crate::budget::Budgets;
 use crate::carbon::outbound::{self, Outbound};
@@ -21,7 +21,11 @@ use crate::http::Limits;
 use crate::journal::{Journal, commit};
 use crate::last::embedded;
 use crate::last::writer::Writer;
+use crate::outputs::beside::Beside;
+use crate::outputs::distinct::Distinct;
+use crate::outputs::names::Names;
 use crate::outputs::points_file::PointsFile;
+use crate::outputs::statsd::Datagrams;
 use crate::pipeline::{Pipeline, Settings, Stages};
 use crate::populate::address::Hosts;
 use crate::router::{Gathered, Group, NameHasher};
@@ -62,7 +66,7 @@ impl ShardPlan {
             Some(_) => carbon.protocol,
             None => Protocol::Line,
         };
-        Pipeline::new(
+        let mut pipeline = Pipeline::new(
             Settings {
                 shard,
                 shards,
@@ -92,7 +96,31 @@ impl ShardPlan {
                 }),
                 writer: Writer::new(entries_max(&self.config, self.shards)),
             },
-        )
+        );
+        if !self.is_core() {
+            pipeline.beside = self.beside();
+        }
+        pipeline
+    }
+
+    /// What is told of accepted points; the populate core accepts none itself.
+    fn beside(&self) -> Beside {
+        let Config {
+            statsd,
+            skyline,
+            telemetry,
+            carbon,
+            ..
+        } = &self.config;
+        let names = || Names::new(entries_max(&self.config, self.shards));
+        let datagrams = || Datagrams::new(statsd.datagram_bytes_max);
+        let distinct = || Distinct::new(telemetry.interval_seconds);
+        Beside {
+            statsd: statsd.endpoint.is_some().then(datagrams),
+            distinct: (telemetry.to_carbon && carbon.endpoint.is_some()).then(distinct),
+            sent: skyline.metrics_sent.then(names),
+            filled: skyline.filled_metrics.then(names),
+        }
     }
 
     fn journal(&self) -> Journal<Group> {
@@ -127,6 +155,7 @@ impl ShardPlan {
                 password: password.clone(),
                 database: *database,
                 layout: self.config.last.layout,
+                skyline: self.config.skyline,
             }),
         }
     }
@@ -179,6 +208,9 @@ pub async fn serve(plan: ShardPlan, table: Table, own: Own, ends: Ends) {
         glommio::spawn_local(task).detach();
     }
     plan.spawn_link(&shard, own.points_file);
+    if let Some((host, port)) = &plan.config.statsd.endpoint {
+        statsd::spawn(&shard, host, *port);
+    }
     match (plan.redis(), &plan.embedded) {
         (Some(redis), _) => {
             glommio::spawn_local(store::run_redis(shard.clone(), redis)).detach();

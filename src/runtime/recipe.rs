@@ -6,6 +6,7 @@ use super::executor::Pool;
 use super::journal::files::Folder;
 use super::journal::survey::{self, Found};
 use super::mesh::{self, Ends};
+use super::own_series::OwnSeries;
 use super::plan::{self, ShardPlan};
 use super::populate::{JobsFile, PopulatePlan};
 use super::quota_file::{self, QuotaFile};
@@ -134,6 +135,7 @@ impl Recipe {
             quotas: QuotaFile::new(&self.config, self.api, self.logger),
             found: self.found,
             populate: self.populate,
+            own_series: OwnSeries::of(&self.config),
             listener: self.admin,
         };
         let body = move || core::serve(plan, populate_ends);

@@ -31,6 +31,9 @@ pub struct Shard {
     /// The tasks that drive carbon and the last store.
     pub link: Doorbell,
     pub store: Doorbell,
+    /// Likewise statsd.
+    pub statsd: Doorbell,
+    pub statsd_errors: Cell<u64>,
     pub disk: Disk,
     pub carbon: Health,
     pub last: Health,
@@ -60,6 +63,8 @@ impl Shard {
             control,
             link: Doorbell::default(),
             store: Doorbell::default(),
+            statsd: Doorbell::default(),
+            statsd_errors: Cell::new(0),
             disk,
             carbon: Health::new("carbon"),
             last: Health::new("the last store"),
@@ -116,6 +121,9 @@ impl Shard {
         if pipeline.wants_store() || pipeline.has_extras() {
             self.store.ring();
         }
+        if pipeline.beside.wants_statsd() {
+            self.statsd.ring();
+        }
         if pipeline.journal.is_due() {
             self.disk.written.ring();
         }
@@ -127,6 +135,7 @@ impl Shard {
             counters, gauges, ..
         } = &mut snapshot;
         counters.carbon.connects = self.carbon.connects.get();
+        counters.statsd.errors = self.statsd_errors.get();
         counters.journal.stalls = self.disk.stalls.get();
         counters.http.connections_accepted = self.connections.accepted.get();
         counters.http.connections_refused = self.accept_errors.get();

@@ -4,11 +4,11 @@
 use super::control::Phase;
 use super::dial::{self, Backoff, Dialled, Target};
 use super::shard::Shard;
-use crate::config::Layout;
+use super::skyline::Courtesies;
+use crate::config::{Layout, Skyline};
 use crate::last::Mark;
 use crate::last::embedded;
 use crate::last::redis::{Event, Session, SessionConfig};
-use crate::pipeline::Extra;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::TcpStream;
 use std::cell::{Cell, RefCell};
@@ -16,8 +16,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What Vista takes as populated.
-const TARGETS_KEY: &str = "vista.fetcher.unique_metrics";
 /// Marks in one command: a reply of this size is decoded in one go without a stall.
 const MARKS_PER_WRITE_MAX: usize = 1000;
 /// Look-ups and writes under way at once. More would only queue in the store.
@@ -35,11 +33,13 @@ pub struct Redis {
     pub password: Option<String>,
     pub database: u32,
     pub layout: Layout,
+    pub skyline: Skyline,
 }
 
 /// What the reading and the writing side of one connection share.
 struct Line {
     session: RefCell<Session>,
+    courtesies: Courtesies,
     ready: Cell<bool>,
     lost: RefCell<Option<String>>,
     /// Writes were refused: not again before this.
@@ -80,6 +80,7 @@ async fn converse(
     session.greet(&mut out);
     let line = Rc::new(Line {
         session: RefCell::new(session),
+        courtesies: Courtesies::new(shard, redis.skyline),
         ready: Cell::new(false),
         lost: RefCell::new(None),
         writes_after_ms: Cell::new(0),
@@ -131,16 +132,8 @@ fn ask(shard: &Shard, line: &Line, out: &mut Vec<u8>) {
             }
         }
     });
-    while let Some(extra) = shard.turn(|pipeline, _| pipeline.take_extra()) {
-        match extra {
-            Extra::Target(target) => session.add_to_set(TARGETS_KEY, &target, out),
-            Extra::Resolution { metric, seconds } => session.resolution(&metric, seconds, out),
-        }
-    }
-    if shard.heartbeat_due.take() {
-        let now = shard.clock.now().unix_seconds;
-        session.heartbeat("flux.listen", u64::from(now), out);
-    }
+    line.courtesies
+        .ask(shard, &mut session, UNANSWERED_MAX, out);
 }
 
 /// Set in the id of a look-up that requests wait for; the writer's own look-ups count from 1 without it.

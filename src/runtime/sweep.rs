@@ -24,6 +24,8 @@ const GUARDS: [Duration; 4] = [
 const CONNECT_TICK: Duration = Duration::from_millis(1);
 /// Deadlines of connections are seconds: not every sweep looks at all of them.
 const CONNECTIONS_EVERY: u64 = 20;
+/// In sweeps, about a second: the store's task looks whether its minute is over.
+const MINUTE_EVERY: u64 = 200;
 
 pub async fn connect(ends: Ends) -> (Mesh, Vec<ConnectedReceiver<Parcel>>) {
     let connected = Rc::new(Cell::new(false));
@@ -89,12 +91,15 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
             if pipeline.outbound.is_due(now.ms()) || pipeline.outbound.wants_confirmation() {
                 shard.link.ring();
             }
-            if pipeline.writer.waiting() > 0 {
+            if pipeline.writer.waiting() > 0 || pipeline.beside.wants_store() {
                 shard.store.ring();
             }
         });
         report(shard, false);
         shard.disk.keeper.ring();
+        if sweeps.is_multiple_of(MINUTE_EVERY) {
+            shard.store.ring();
+        }
         let phase = shard.control.phase();
         if sweeps.is_multiple_of(CONNECTIONS_EVERY) || phase == Phase::Draining {
             let hurry = phase >= Phase::Draining || shard.connections.full();
@@ -113,7 +118,7 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
                 shard.connections.count() == 0
             }
             Phase::Flushing => {
-                shard.turn(|pipeline, _| pipeline.outbound.flush());
+                shard.turn(|pipeline, _| pipeline.flush());
                 shard.link.ring();
                 shard.store.ring();
                 let pipeline = shard.pipeline.borrow();

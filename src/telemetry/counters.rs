@@ -209,6 +209,8 @@ numbers! {
         marks_written: u64,
         /// Writes the store answered with an error; they are tried again.
         marks_refused: u64,
+        /// Of the sets and hashes that other programs of Skyline look at.
+        names_dropped: u64,
     }
 }
 
@@ -235,6 +237,25 @@ numbers! {
         segments_kept: u64,
         cursors_ignored: u64,
         repeats: u64,
+    }
+}
+
+numbers! {
+    Statsd {
+        datagrams_sent: u64,
+        points_sent: u64,
+        /// The queue was full, or the socket would not have them.
+        points_dropped: u64,
+        /// The socket said that something went wrong, or the name has no address.
+        errors: u64,
+    }
+}
+
+numbers! {
+    /// Points of the program's own series: in none of `Points`.
+    OwnSeries {
+        sent: u64,
+        dropped: u64,
     }
 }
 
@@ -299,6 +320,8 @@ numbers! {
         carbon: Carbon,
         journal: Journal,
         populate: Populate,
+        statsd: Statsd,
+        own_series: OwnSeries,
         table: Table,
         mesh: Mesh,
     }
@@ -318,6 +341,8 @@ numbers! {
     /// Set when a snapshot is taken. What is 0 or 1 on a shard counts shards in a sum.
     Gauges {
         points_queued: u64,
+        /// In the last whole interval of telemetry; 0 where that is not sent to carbon.
+        metrics_distinct: u64,
         /// Of earlier runs, still to be taken up.
         journal_points: u64,
         journal_bytes: u64,

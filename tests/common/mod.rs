@@ -10,6 +10,7 @@
 pub mod blackhole;
 pub mod carbon;
 pub mod cgroup;
+pub mod datagrams;
 pub mod disk;
 pub mod flux;
 pub mod graphite;

@@ -1,0 +1,74 @@
+//! The program's own series to carbon, on the populate core: each interval every shard is asked for its numbers,
+//! as for a scrape, and what they have grown by goes out on the core's own connection.
+
+use super::SWEEP;
+use super::admin::{self, Admin};
+use super::control::Phase;
+use super::shard::Shard;
+use crate::config::Config;
+use crate::outputs::own_series::{self, Moment};
+use crate::telemetry::{Merge, Snapshot};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How long into a new interval the shards are asked: by then each has closed the last one.
+const CLOSED_WITHIN: Duration = SWEEP.saturating_mul(10);
+
+/// What is to be sent, and how often.
+pub struct OwnSeries {
+    prefix: String,
+    interval_seconds: u32,
+    has_quotas: bool,
+}
+
+impl OwnSeries {
+    /// `None` where none is to be sent. Without a carbon there is nobody to draw them.
+    pub fn of(config: &Config) -> Option<OwnSeries> {
+        let telemetry = &config.telemetry;
+        if !telemetry.to_carbon || config.carbon.endpoint.is_none() {
+            return None;
+        }
+        let host = telemetry.host_name.clone().unwrap_or_else(kernels_name);
+        Some(OwnSeries {
+            prefix: own_series::prefix(&host),
+            interval_seconds: telemetry.interval_seconds,
+            has_quotas: !config.keys.quotas.is_empty(),
+        })
+    }
+}
+
+fn kernels_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    own_series::host_element(&name)
+}
+
+pub async fn run(own: OwnSeries, shard: Rc<Shard>, admin: Rc<Admin>) {
+    let interval = || shard.clock.now().unix_seconds / own.interval_seconds;
+    let mut sent = interval();
+    let mut before = Moment::default();
+    while shard.control.phase() == Phase::Serving {
+        glommio::timer::sleep(CLOSED_WITHIN).await;
+        if interval() == sent {
+            continue;
+        }
+        sent = interval();
+        glommio::timer::sleep(CLOSED_WITHIN).await;
+        let now = moment(&admin, own.has_quotas).await;
+        let series = own_series::series(&own.prefix, &before, &now);
+        shard.turn(|pipeline, now| pipeline.push_own(&series, now));
+        before = now;
+    }
+}
+
+async fn moment(admin: &Admin, has_quotas: bool) -> Moment {
+    let mut sum = Snapshot::default();
+    for snapshot in admin::observe(admin).await {
+        sum.merge(&snapshot);
+    }
+    Moment {
+        counters: sum.counters,
+        gauges: sum.gauges,
+        populate_points: admin.populate_points(),
+        has_quotas,
+    }
+}
