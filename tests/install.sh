@@ -7,6 +7,9 @@ set -euo pipefail
 needs=(
   redis-server:redis-server
   carbon-cache:graphite-carbon
+  graphite-manage:graphite-web
+  prometheus:prometheus
+  openssl:openssl
   nginx:nginx-light
   wrk:wrk
   curl:curl

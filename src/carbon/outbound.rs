@@ -15,8 +15,9 @@ use std::rc::Rc;
 
 /// How often a peer may close or reset after a frame was written. One that does so again and again would
 /// otherwise see the oldest frames for ever and the newest never; past this the frame counts as delivered and
-/// its points as unconfirmed. With back-off between them sixteen are a quarter of a minute.
-const REFUSALS_MAX: u32 = 16;
+/// its points as unconfirmed. With back-off between them these are a minute and a half: longer than a carbon
+/// that is restarted, or that a supervisor restarts again and again, takes to stand.
+const REFUSALS_MAX: u32 = 64;
 
 /// What became of a frame the first time it counts as delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -286,6 +286,12 @@ impl<W> Journal<W> {
         self.pending.is_empty() && !self.writing
     }
 
+    /// Points of records that no write has brought to its end.
+    pub fn unwritten_points(&self) -> u64 {
+        let records = self.pending.iter().chain(&self.in_flight);
+        records.map(|record| u64::from(record.points)).sum()
+    }
+
     /// Bytes that wait to be written.
     pub fn pending_bytes(&self) -> usize {
         self.bytes.len()
@@ -367,6 +373,7 @@ mod tests {
         assert_eq!(finish(&mut j, first, true), [(1, Outcome::Durable)]);
         let second = j.start().unwrap();
         assert_eq!(second.bytes.len(), HEADER_BYTES + 2 * 23, "one record");
+        assert_eq!(j.unwritten_points(), 2, "given to a write is not written");
         assert_eq!(
             j.wait(4),
             None,
@@ -374,6 +381,7 @@ mod tests {
         );
         let durable = [2, 3, 4].map(|waiter| (waiter, Outcome::Durable));
         assert_eq!(finish(&mut j, second, true), durable);
+        assert_eq!(j.unwritten_points(), 0);
         assert_eq!(j.wait(5), Some(5), "nothing is under way");
         assert!(j.start().is_none());
     }

@@ -84,7 +84,11 @@ impl Pipeline {
             (Backlog::Keeping(kept), _) if self.journal.is_idle() => (*kept, queued.live),
             (Backlog::Keeping(kept), _) => (0, kept + queued.live),
             (Backlog::Queued, Durability::Memory) => (0, queued.live),
-            (Backlog::Queued, Durability::Journal | Durability::Fsync) => (queued.live, 0),
+            (Backlog::Queued, Durability::Journal | Durability::Fsync) => {
+                // The deadline may have come before the last write: those are the newest, so hardly delivered.
+                let lost = queued.live.min(self.journal.unwritten_points());
+                (queued.live - lost, lost)
+            }
         };
         Left {
             journalled: journalled + queued.recovered,

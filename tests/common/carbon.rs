@@ -15,10 +15,17 @@ pub struct CarbonCache {
     dir: TempDir,
     pub line_port: u16,
     pub pickle_port: u16,
+    pub query_port: u16,
 }
 
 impl CarbonCache {
+    /// Two hours of seconds: longer than the hour that a point may be old.
     pub fn start() -> CarbonCache {
+        CarbonCache::keeping("1s:2h")
+    }
+
+    /// With these `retentions` for every metric.
+    pub fn keeping(retentions: &str) -> CarbonCache {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let (line_port, pickle_port, query_port) = (free_port(), free_port(), free_port());
         let path = dir.path();
@@ -38,8 +45,7 @@ impl CarbonCache {
             path.display()
         );
         fs::write(path.join("conf/carbon.conf"), config).expect("a file of our own");
-        // Two hours: longer than the hour that a point may be old.
-        let schemas = "[all]\npattern = .*\nretentions = 1s:2h\n";
+        let schemas = format!("[all]\npattern = .*\nretentions = {retentions}\n");
         fs::write(path.join("conf/storage-schemas.conf"), schemas).expect("a file of our own");
         let daemon = CarbonCache::spawn(path);
         let mut carbon = CarbonCache {
@@ -47,6 +53,7 @@ impl CarbonCache {
             dir,
             line_port,
             pickle_port,
+            query_port,
         };
         carbon.wait_ready();
         carbon
@@ -83,9 +90,13 @@ impl CarbonCache {
         self.wait_ready();
     }
 
+    pub fn whisper_dir(&self) -> PathBuf {
+        self.dir.path().join("whisper")
+    }
+
     fn file(&self, metric: &str) -> PathBuf {
-        let relative = format!("whisper/{}.wsp", metric.replace('.', "/"));
-        self.dir.path().join(relative)
+        let relative = format!("{}.wsp", metric.replace('.', "/"));
+        self.whisper_dir().join(relative)
     }
 
     /// Every point that whisper holds for a metric; empty when there is no file.

@@ -282,10 +282,12 @@ impl World {
     /// A new value at a timestamp that is taken, or before it.
     fn another(&mut self, metric: usize) -> Number {
         let back = self.dice.below(4).saturating_sub(1) as u32;
-        let timestamp = match self.ledger.metrics[metric].last {
-            0 => self.unix_seconds() - 1800 - back,
-            last => last - back,
-        };
+        let began = self.unix_seconds() - 1800;
+        let last = &mut self.ledger.metrics[metric].last;
+        if *last == 0 {
+            *last = began;
+        }
+        let timestamp = *last - back;
         let fill = !self.is_checked(&self.ledger.metrics[metric].name);
         self.ledger.point(metric, timestamp, fill)
     }

@@ -30,7 +30,8 @@ pub struct Disk {
     /// The owner whose writes fail.
     pub broken: Option<u16>,
     pub put_aside: u64,
-    pub damaged: u64,
+    /// Since a run began.
+    pub damaged: bool,
 }
 
 impl Disk {
@@ -180,7 +181,7 @@ impl Disk {
         for number in missing.into_iter().flat_map(|(_, numbers)| numbers) {
             ledger.damaged(*number);
         }
-        self.damaged += 1;
+        self.damaged = true;
     }
 
     pub fn count(&self, which: impl Fn(&SegmentId) -> bool) -> u64 {

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub type Number = usize;
 
 /// After how many writes a frame counts as delivered, whatever became of it (carbon::outbound).
-const WRITES_MAX: u32 = 16;
+const WRITES_MAX: u32 = 64;
 
 #[derive(Debug)]
 pub struct Attempt {
@@ -258,9 +258,19 @@ impl Ledger {
         }
     }
 
-    /// The record with it was damaged on disk.
+    /// The record with it was damaged on disk: it may have stood for others at its timestamp.
     pub fn damaged(&mut self, number: Number) {
+        let Point {
+            metric,
+            timestamp,
+            fill,
+            ..
+        } = self.points[number];
         self.points[number].promises.clear();
+        let slot = self.slots.get(&(metric, timestamp)).filter(|_| !fill);
+        for rival in slot.into_iter().flatten() {
+            self.points[*rival].promises.clear();
+        }
     }
 
     pub fn run_begins(&mut self, redo_window_ms: u64, joined: bool) {
@@ -290,7 +300,7 @@ impl Ledger {
     }
 
     /// A point and all others at its timestamp.
-    fn rivals(&self, number: Number) -> Vec<(Number, &Point)> {
+    pub fn rivals(&self, number: Number) -> Vec<(Number, &Point)> {
         let point = &self.points[number];
         let slot = self.slots.get(&(point.metric, point.timestamp));
         let numbers = slot.map_or(vec![number], Clone::clone);

@@ -1,6 +1,7 @@
 //! One seed: several lives of the program, then calm, and the reckoning.
 
 use super::process::{Phase, Process, Recipe, cut_off, survived};
+use super::shard::Shard;
 use super::trace::Trace;
 use super::world::{Killed, World};
 use skyline_flux::journal::Durability;
@@ -41,7 +42,8 @@ pub fn seed(seed: u64, show: bool) -> Trace {
 fn begin(world: &mut World, before: End) -> Recipe {
     world.effects_left = u64::MAX;
     let recipe = Recipe::throw(world);
-    let joined = before == End::Clean && !std::mem::take(&mut world.store.forgot);
+    let forgot = std::mem::take(&mut world.store.forgot) | std::mem::take(&mut world.disk.damaged);
+    let joined = before == End::Clean && !forgot;
     world
         .ledger
         .run_begins(recipe.outbound.redo_window_ms, joined);
@@ -148,21 +150,40 @@ fn stop(mut process: Process, world: &mut World) -> End {
 }
 
 /// What a stop says that it leaves behind is what it leaves behind.
-fn stopped(process: Process, world: &mut World) -> End {
+fn stopped(mut process: Process, world: &mut World) -> End {
     let left = process.left();
-    let snapshot = process.snapshot();
     let durability = process.recipe.durability;
     world.note("stopped", [left.journalled, left.lost]);
-    let marks = snapshot.gauges.marks_pending == 0;
+    let knows = |shard: &Shard| {
+        shard.pipeline.writer.waiting() == 0 && shard.pipeline.writer.refused_marks() == 0
+    };
+    let marks = process.shards.iter().all(knows);
+    let whole = process.shards.iter().all(|shard| shard.keeper.has_left());
+    let undelivered: Vec<usize> = process
+        .shards
+        .iter_mut()
+        .flat_map(Shard::undelivered)
+        .collect();
     process.end(false, world);
-    if left.lost > 0 {
-        world.note("stopped too late", [left.lost, 0]);
+    let found = world.disk.points(false);
+    let missing = undelivered.iter().filter(|number| !found.contains(number));
+    let missing = missing.count() as u64;
+    assert!(
+        missing <= left.lost,
+        "{missing} points are lost, not {}",
+        left.lost
+    );
+    if !whole {
+        world.note("stopped too late", [left.lost, missing]);
         if durability == Durability::Memory {
-            // The deadline has cut it short, and it says so.
             world.ledger.killed(false, durability);
         }
         return End::Late;
     }
+    assert_eq!(
+        left.lost, 0,
+        "nothing is lost by a stop that comes to its end"
+    );
     world.ledger.kept(&world.disk.points(true));
     check_kept(world);
     if marks { End::Clean } else { End::Late }
@@ -174,7 +195,8 @@ fn check_kept(world: &World) {
         return;
     }
     let owed = world.ledger.owed(&world.disk.points(false));
-    assert!(owed.is_empty(), "neither delivered nor kept: {owed:?}");
+    let owed: Vec<_> = owed.iter().map(|n| world.ledger.rivals(*n)).collect();
+    assert!(owed.is_empty(), "neither delivered nor kept: {owed:#?}");
 }
 
 fn note_inexactness(process: &Process, world: &mut World) {

@@ -1,6 +1,7 @@
 //! The shard's connection to carbon: what `runtime::link` does, a step at a time.
 
 use super::carbon::State;
+use super::ledger::Number;
 use super::process::Phase;
 use super::shard::{Mesh, Shard};
 use super::world::{Step, World};
@@ -83,6 +84,17 @@ impl Link {
 }
 
 impl Shard {
+    /// Live points that carbon has not taken, when nothing more will happen to them.
+    pub fn undelivered(&mut self) -> Vec<Number> {
+        let mut numbers = Vec::new();
+        while let Some((frame, undelivered)) = self.pipeline.outbound.take_backlog() {
+            if undelivered > 0 {
+                frame.points(self.link.protocol, |p| numbers.push(p.value as usize - 1));
+            }
+        }
+        numbers
+    }
+
     pub fn link(&mut self, phase: Phase, mesh: &mut Mesh, world: &mut World) -> Step {
         match self.link.stage {
             Stage::Gone => Ok(()),
