@@ -191,11 +191,11 @@ impl Populate {
     pub fn told(&self, message: ToCore) {
         match message {
             ToCore::Live { metric, from } => self.live(&metric, from),
-            ToCore::FirstLive { token, from } => {
+            ToCore::AllTold { token } => {
                 if let Some(Asked::FirstLive(id)) = self.asked.borrow_mut().remove(&token)
                     && let Some(run) = self.runs.borrow().get(&id)
                 {
-                    run.first_live(from);
+                    run.all_told();
                 }
             }
             ToCore::Start { token, mark } => {
