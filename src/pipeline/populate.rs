@@ -230,7 +230,7 @@ impl Pipeline {
 
     /// Nothing of populate waits here.
     pub fn is_populate_idle(&self) -> bool {
-        self.populate.waiting.is_empty()
+        self.populate.waiting.is_empty() && self.populate.extras.is_empty()
     }
 
     /// On the populate core: takes points of a job, all or none.
