@@ -1,5 +1,5 @@
 //! What populate wants to know of an owner's metrics: from where a history is missing, and the first live
-//! timestamp that was accepted since a job was. Empty while no job is under way, and then it costs nothing.
+//! timestamp that was accepted since each job was. Empty while no job is under way, and then it costs nothing.
 
 use crate::point::NameHash;
 use std::collections::{BTreeMap, HashMap};
@@ -18,6 +18,8 @@ struct Watched {
     metric: String,
     jobs: u32,
     first_live: Option<u32>,
+    /// A job has begun since: the next live point is the first one to it.
+    fresh: bool,
 }
 
 #[derive(Debug, Default)]
@@ -39,8 +41,10 @@ impl Watch {
             metric: metric.to_owned(),
             jobs: 0,
             first_live: None,
+            fresh: true,
         });
         watched.jobs += 1;
+        watched.fresh = true;
     }
 
     pub fn end(&mut self, hash: NameHash) {
@@ -66,6 +70,10 @@ impl Watch {
 
     /// The look-up of a metric is over.
     pub fn found(&mut self, hash: NameHash, mark: Option<u32>) {
+        // What was told before the answer found no job yet; the mark covers it.
+        if let Some(watched) = self.metrics.get_mut(&hash) {
+            watched.fresh = true;
+        }
         for token in self.asked.remove(&hash).unwrap_or_default() {
             self.answer(token, mark);
         }
@@ -75,19 +83,18 @@ impl Watch {
         self.asked.keys().copied().collect()
     }
 
-    /// A live point was accepted.
+    /// A live point was accepted. It is told where it is the first one to some job of its metric, or the
+    /// earliest one; which jobs that concerns, the populate core knows by what it has heard before.
     pub fn accepted(&mut self, hash: NameHash, timestamp: u32) {
         let Some(watched) = self.metrics.get_mut(&hash) else {
             return;
         };
-        if watched.first_live.is_none_or(|first| timestamp < first) {
-            watched.first_live = Some(timestamp);
+        let fresh = std::mem::take(&mut watched.fresh);
+        if fresh || watched.first_live.is_none_or(|first| timestamp < first) {
+            let earliest = watched.first_live.unwrap_or(timestamp);
+            watched.first_live = Some(earliest.min(timestamp));
             self.lives.push((watched.metric.clone(), timestamp));
         }
-    }
-
-    pub fn first_live(&self, hash: NameHash) -> Option<u32> {
-        self.metrics.get(&hash)?.first_live
     }
 
     pub fn take_starts(&mut self) -> Vec<Start> {
@@ -101,5 +108,39 @@ impl Watch {
 
     pub fn has_news(&self) -> bool {
         !self.starts.is_empty() || !self.lives.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: NameHash = 7;
+
+    fn told(watch: &mut Watch, timestamp: u32) -> bool {
+        watch.accepted(HASH, timestamp);
+        !watch.take_lives().is_empty()
+    }
+
+    #[test]
+    fn the_first_live_point_after_each_jobs_begin_is_told() {
+        let mut watch = Watch::default();
+        assert!(!told(&mut watch, 1), "nobody wants to know");
+        watch.begin(HASH, "a");
+        assert!(told(&mut watch, 100));
+        assert!(!told(&mut watch, 101));
+        assert!(told(&mut watch, 99), "earlier than the first");
+        watch.begin(HASH, "a");
+        assert!(told(&mut watch, 102), "the first one to the second job");
+        assert!(!told(&mut watch, 103));
+        watch.asks(HASH, 1);
+        watch.begin(HASH, "a");
+        assert!(told(&mut watch, 104), "before the third job's mark is known");
+        watch.found(HASH, Some(104));
+        assert!(told(&mut watch, 105), "and after it");
+        for _ in 0..3 {
+            watch.end(HASH);
+        }
+        assert!(watch.is_empty());
     }
 }

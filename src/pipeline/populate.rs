@@ -41,7 +41,7 @@ pub enum Verdict {
 pub enum ToOwner {
     /// A job begins: what is the newest timestamp known, and what is live from now on?
     Watch { token: u64, metric: String },
-    /// What was the first live timestamp so far?
+    /// Has everything been told that was accepted live so far?
     AskLive { token: u64, metric: String },
     /// What a job leaves behind, now that its points are delivered.
     Leave(Leave),
@@ -64,7 +64,8 @@ pub struct Leave {
 #[derive(Debug, PartialEq, Eq)]
 pub enum ToCore {
     Start { token: u64, mark: Option<u32> },
-    FirstLive { token: u64, from: Option<u32> },
+    /// Every live point so far that had to be told was told before this.
+    AllTold { token: u64 },
     Live { metric: String, from: u32 },
 }
 
@@ -158,10 +159,9 @@ impl Pipeline {
                 let hash = self.gathered.hash(&metric);
                 self.owner.watch(hash, &metric, token, now.ms());
             }
-            ToOwner::AskLive { token, metric } => {
-                let hash = self.gathered.hash(&metric);
-                let from = self.owner.watch.first_live(hash);
-                self.effects.to_core.push(ToCore::FirstLive { token, from });
+            ToOwner::AskLive { token, .. } => {
+                self.tell_core();
+                self.effects.to_core.push(ToCore::AllTold { token });
             }
             ToOwner::Unwatch { metric } => self.owner.watch.end(self.gathered.hash(&metric)),
             ToOwner::Leave(leave) => self.leave(leave),
@@ -230,7 +230,7 @@ impl Pipeline {
 
     /// Nothing of populate waits here.
     pub fn is_populate_idle(&self) -> bool {
-        self.populate.waiting.is_empty()
+        self.populate.waiting.is_empty() && self.populate.extras.is_empty()
     }
 
     /// On the populate core: takes points of a job, all or none.

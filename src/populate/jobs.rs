@@ -264,6 +264,10 @@ impl Jobs {
 
     /// The owner has accepted a first live point of a job's metric since the job was accepted.
     pub fn live(&mut self, id: u64, from: u32) {
+        let known = self.get(id).and_then(|accepted| accepted.live);
+        if known.is_some_and(|known| known <= from) {
+            return;
+        }
         self.set_live(id, from);
         self.append(id, &Entry::Live(from));
     }

@@ -45,7 +45,7 @@
 //!     match work.next(now) {
 //!         Fetch(ask)   => work.answered(fetcher.get(&ask)),       // on the thread; a failure is its cause
 //!         Keep(mark)   => { jobs.found(id, mark); work.kept() }
-//!         AskLive      => { ask the owner; jobs.live(id, from) if some; work.live(from) }
+//!         AskLive      => { wait until the owner has told all; work.live(the job's live) }
 //!         Send(points) => { wait for room in the budget; hand over as `fill` points; work.sent() }
 //!         End(outcome) => break,
 //!     }

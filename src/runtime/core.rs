@@ -149,6 +149,9 @@ async fn run(core: &Core, mut quotas: QuotaFile) {
         };
         if done && met < phase {
             met = phase;
+            if phase == Phase::Flushing {
+                core.populate.leave_no_more();
+            }
             shard.control.meet();
         }
     }
@@ -167,6 +170,7 @@ async fn receive(core: Rc<Core>, receiver: ConnectedReceiver<Parcel>) {
             | Parcel::Recovered(_)
             | Parcel::JobAnswered { .. }
             | Parcel::ToOwner(_)
+            | Parcel::LastLeave
             | Parcel::Nudge
             | Parcel::Observe { .. } => {}
         }

@@ -46,6 +46,8 @@ pub enum Parcel {
     /// Between the populate core and the owner of a metric.
     ToOwner(ToOwner),
     ToCore(ToCore),
+    /// From the populate core, while the service stops: no job leaves a mark behind any more.
+    LastLeave,
     /// Means nothing; that it comes is enough (see [`super::nudge`]).
     Nudge,
     /// Asks a shard for its counters.

@@ -39,6 +39,8 @@ pub struct Shard {
     pub last: Health,
     pub heartbeat_due: Cell<bool>,
     pub accept_errors: Cell<u64>,
+    /// The service stops, and no job leaves a mark any more.
+    pub left: Cell<bool>,
     pub logger: Logger,
 }
 
@@ -70,6 +72,7 @@ impl Shard {
             last: Health::new("the last store"),
             heartbeat_due: Cell::new(false),
             accept_errors: Cell::new(0),
+            left: Cell::new(false),
             logger,
         })
     }

@@ -69,6 +69,7 @@ pub async fn receive(shard: Rc<Shard>, receiver: ConnectedReceiver<Parcel>) {
             Parcel::ToOwner(message) => {
                 shard.turn(|pipeline, now| pipeline.to_owner(message, now));
             }
+            Parcel::LastLeave => shard.left.set(true),
             Parcel::Nudge
             | Parcel::Observed { .. }
             | Parcel::Report { .. }
@@ -130,7 +131,9 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
                     // What is journalled need not wait for a carbon that is not there.
                     false => delivered || journalled,
                 };
-                sent && pipeline.writer.waiting() == 0 && pipeline.is_populate_idle()
+                let written = pipeline.writer.waiting() == 0 && pipeline.is_populate_idle();
+                // Jobs whose points are delivered only now leave their marks here.
+                sent && shard.left.get() && written
             }
             Phase::Keeping => shard.disk.is_kept(),
             Phase::Stopped => break,

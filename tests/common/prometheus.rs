@@ -31,7 +31,7 @@ impl Prometheus {
             fs::write(path.join("history.om"), history).expect("a file of our own");
             let made = Command::new("/usr/bin/promtool")
                 .args(["tsdb", "create-blocks-from", "openmetrics"])
-                .args(["--max-block-duration=15d", "history.om", "data"])
+                .args(["--max-block-duration=384h", "history.om", "data"])
                 .current_dir(path)
                 .output()
                 .expect("promtool runs");

@@ -99,6 +99,8 @@ struct Stand {
     local: GraphiteWeb,
     redis: Redis,
     flux: Flux,
+    /// Mounted over /etc/hosts at each start.
+    hosts: tempfile::NamedTempFile,
 }
 
 /// Knows where graphite.example.org is, and whom to trust.
@@ -124,6 +126,7 @@ fn stand(ca_file: Option<&Path>) -> Stand {
         local,
         redis,
         flux,
+        hosts,
     }
 }
 
@@ -213,6 +216,7 @@ fn every_form_of_the_list_and_quotes_in_targets_reach_the_same_history() {
         local,
         flux,
         redis,
+        hosts: _hosts,
     } = stand(None);
     let base = format!("http://graphite.example.org:{}/render/", remote.port);
     let single = format!("{base}?from=-6hours&format=json&target={TARGET}");

@@ -89,6 +89,8 @@ pub struct Populate {
     writes: Doorbell,
     /// A job may start.
     starts: Doorbell,
+    /// The owners were told that no job leaves a mark any more.
+    over: Cell<bool>,
 }
 
 impl Populate {
@@ -110,6 +112,7 @@ impl Populate {
             skipped: RefCell::default(),
             writes: Doorbell::default(),
             starts: Doorbell::default(),
+            over: Cell::new(false),
         })
     }
 
@@ -125,6 +128,8 @@ impl Populate {
         }
         let until = self.core.clock.now().us + RECOVERY.as_micros() as u64;
         while !self.asked.borrow().is_empty() && self.core.clock.now().us < until {
+            // More questions than a channel has slots, and nothing sweeps yet.
+            self.core.mesh.flush();
             sleep(super::SWEEP).await;
         }
     }
@@ -191,11 +196,11 @@ impl Populate {
     pub fn told(&self, message: ToCore) {
         match message {
             ToCore::Live { metric, from } => self.live(&metric, from),
-            ToCore::FirstLive { token, from } => {
+            ToCore::AllTold { token } => {
                 if let Some(Asked::FirstLive(id)) = self.asked.borrow_mut().remove(&token)
                     && let Some(run) = self.runs.borrow().get(&id)
                 {
-                    run.first_live(from);
+                    run.all_told();
                 }
             }
             ToCore::Start { token, mark } => {
@@ -236,14 +241,27 @@ impl Populate {
         self.writes.ring();
     }
 
-    /// Time has passed: jobs whose points are delivered are done.
+    /// Time has passed: jobs whose points are delivered are done. Not when the service stops and owners
+    /// write no marks any more: a job that were done without its mark would be forgotten by the jobs file
+    /// and by the store; it runs again.
     pub fn tick(&self) {
+        if self.over.get() || self.core.control.phase() >= Phase::Keeping {
+            return;
+        }
         let delivered = self.core.turn(|pipeline, _| pipeline.take_backfilled());
         for id in delivered {
             let under_way = self.core.pipeline.borrow().is_backfilling(id);
             if !under_way && let Some(outcome) = self.delivering.borrow_mut().remove(&id) {
                 self.finish(id, outcome);
             }
+        }
+    }
+
+    /// After this nothing is left with an owner; each is told, behind the last mark.
+    pub fn leave_no_more(&self) {
+        self.over.set(true);
+        for shard in 0..self.shards {
+            self.core.mesh.send(shard, Parcel::LastLeave);
         }
     }
 

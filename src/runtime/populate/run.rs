@@ -14,16 +14,16 @@ use std::rc::Rc;
 /// A job that runs, as others see it.
 #[derive(Default)]
 pub struct Run {
-    /// The owner's answer about the first live timestamp.
-    answer: Cell<Option<Option<u32>>>,
+    /// The owner has told of every live point so far.
+    told: Cell<bool>,
     bell: Doorbell,
     /// A live point that the owner told of by itself.
     late: Cell<Option<u32>>,
 }
 
 impl Run {
-    pub fn first_live(&self, from: Option<u32>) {
-        self.answer.set(Some(from));
+    pub fn all_told(&self) {
+        self.told.set(true);
         self.bell.ring();
     }
 
@@ -32,11 +32,8 @@ impl Run {
         self.late.set(Some(earliest));
     }
 
-    async fn answered(&self) -> Option<u32> {
-        loop {
-            if let Some(answer) = self.answer.take() {
-                return answer;
-            }
+    async fn heard_all(&self) {
+        while !self.told.get() {
             self.bell.wait().await;
         }
     }
@@ -89,14 +86,10 @@ async fn run(populate: Rc<Populate>, accepted: Accepted) {
                 let token = populate.ask(Asked::FirstLive(id));
                 let metric = accepted.job.metric.clone();
                 populate.tell(ToOwner::AskLive { token, metric });
-                let from = run.answered().await;
-                if let Some(from) = from {
-                    populate.jobs.borrow_mut().live(id, from);
-                    populate.writes.ring();
-                }
-                // What the jobs file has said since the job was begun counts as well.
-                let known = populate.accepted(id).and_then(|accepted| accepted.live);
-                work.live(from.into_iter().chain(known).min());
+                run.heard_all().await;
+                // What the owner told of since the job was accepted, in this run or an earlier one. Not what it
+                // told other jobs of the metric before.
+                work.live(populate.accepted(id).and_then(|accepted| accepted.live));
             }
             Next::Send(points) => {
                 let handed = populate
