@@ -41,7 +41,9 @@ impl Statsd {
         loop {
             match self.socket.recv(&mut buffer) {
                 Ok(length) => self.datagrams.push(buffer[..length].to_vec()),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
                     return;
                 }
                 Err(error) => panic!("a socket of our own: {error}"),
