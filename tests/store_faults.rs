@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use common::blackhole::Blackhole;
 use common::flux::{Flux, KEY};
-use common::http::single;
+use common::http::{Client, post, single};
 use common::redis::Redis;
 use common::{free_port, now, stays, wait_until};
 
@@ -105,6 +105,33 @@ fn a_store_that_hangs_is_waited_for_once_and_asked_again_when_it_answers() {
     wait_until("the stored mark decides", || {
         flux.metrics().sum("flux_points_duplicate_total") == 1.0
     });
+}
+
+/// More look-ups than may be under way at once wait for a store that does not answer: the shard goes on with
+/// everything else.
+#[test]
+fn more_look_ups_than_fit_on_the_connection_do_not_hold_the_shard() {
+    let (blackhole, redis) = (Blackhole::start(), Redis::start());
+    let flux = Flux::builder()
+        .carbon(&blackhole.endpoint())
+        .redis(&redis.url())
+        .shards(1)
+        .set("last.lookup_deadline_ms", 2_000)
+        .start();
+    assert_eq!(flux.post(&single(KEY, "fit.first", now(), 1.0)).status, 204);
+    blackhole.wait_points(1);
+    redis.wait_mark("fit.first", &last_mark(&blackhole, "fit.first"));
+    redis.pause();
+    let mut clients: Vec<Client> = (0..40).map(|_| flux.client()).collect();
+    for (i, client) in clients.iter_mut().enumerate() {
+        client.send(&post(&single(KEY, &format!("fit.{i}"), now(), 1.0)));
+        // Turns of their own: a metric the shard knows is decided at once.
+        assert_eq!(flux.client().get("/metric_data?status=true").status, 200);
+    }
+    redis.resume();
+    for client in &mut clients {
+        assert_eq!(client.answer().status, 204);
+    }
 }
 
 #[test]

@@ -320,25 +320,9 @@ impl Default for Config {
                 entries_max: 4_000_000,
                 lookup_deadline_ms: 50,
             },
-            carbon: Carbon {
-                endpoint: None,
-                protocol: Protocol::Pickle,
-                points_per_frame: 480,
-                frame_bytes_max: 256 * 1024,
-                flush_interval_ms: 10,
-                redo_window_ms: 1000,
-                redo_bytes: 4 * 1024 * 1024,
-                file_bytes_max: 1024 * 1024 * 1024,
-            },
-            statsd: Statsd {
-                endpoint: None,
-                datagram_bytes_max: 1432,
-            },
-            skyline: Skyline {
-                metrics_sent: false,
-                filled_metrics: false,
-                full_duration_seconds: 86_400,
-            },
+            carbon: Carbon::default(),
+            statsd: Statsd::default(),
+            skyline: Skyline::default(),
             journal: Journal {
                 durability: Durability::Journal,
                 bytes_max: 4 * 1024 * 1024 * 1024,
@@ -352,15 +336,55 @@ impl Default for Config {
             admin: Admin {
                 listen: SocketAddr::from(([127, 0, 0, 1], 8001)),
             },
-            telemetry: Telemetry {
-                to_carbon: true,
-                host_name: None,
-                interval_seconds: 60,
-            },
+            telemetry: Telemetry::default(),
             log: Log {
                 level: Level::Info,
                 format: LogFormat::Text,
             },
+        }
+    }
+}
+
+impl Default for Carbon {
+    fn default() -> Self {
+        Carbon {
+            endpoint: None,
+            protocol: Protocol::Pickle,
+            points_per_frame: 480,
+            frame_bytes_max: 256 * 1024,
+            flush_interval_ms: 10,
+            redo_window_ms: 1000,
+            redo_bytes: 4 * 1024 * 1024,
+            file_bytes_max: 1024 * 1024 * 1024,
+        }
+    }
+}
+
+impl Default for Statsd {
+    fn default() -> Self {
+        Statsd {
+            endpoint: None,
+            datagram_bytes_max: 1432,
+        }
+    }
+}
+
+impl Default for Skyline {
+    fn default() -> Self {
+        Skyline {
+            metrics_sent: false,
+            filled_metrics: false,
+            full_duration_seconds: 86_400,
+        }
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Telemetry {
+            to_carbon: true,
+            host_name: None,
+            interval_seconds: 60,
         }
     }
 }

@@ -18,6 +18,11 @@ impl Doorbell {
         }
     }
 
+    /// Forgets that it was rung.
+    pub fn hush(&self) {
+        self.rung.set(false);
+    }
+
     pub async fn wait(&self) {
         futures_lite::future::poll_fn(|context| {
             if self.rung.take() {

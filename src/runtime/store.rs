@@ -134,6 +134,11 @@ fn ask(shard: &Shard, line: &Line, out: &mut Vec<u8>) {
     });
     line.courtesies
         .ask(shard, &mut session, UNANSWERED_MAX, out);
+    if session.unanswered() >= UNANSWERED_MAX {
+        // Our own turns ring for what still waits. Only a reply makes room for it, and rings: to come back before
+        // that would hold the shard for ever.
+        shard.store.hush();
+    }
 }
 
 /// Set in the id of a look-up that requests wait for; the writer's own look-ups count from 1 without it.
