@@ -16,12 +16,14 @@ mod problem;
 mod reader;
 mod render;
 mod setting;
+mod skyline;
 
 pub use capacity::budget_bytes_max;
 pub use catalog::paths;
 pub use load::{Overrides, load};
 pub use problem::{Problem, Problems};
 pub use render::{even_unit, render};
+pub use skyline::from_skyline;
 
 pub use crate::telemetry::log::{Format as LogFormat, Level};
 use std::collections::BTreeMap;
