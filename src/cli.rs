@@ -195,10 +195,24 @@ fn serve(run: Run) -> Result<(), Error> {
         config.keys.self_key = Some(own.key);
     }
     let paragraph = start::paragraph(&config, &ready.placement, &ready.kernel, key_made);
-    runtime::run(&config, &ready, || {
+    let file = run.file.config;
+    let reread = || reread(file.as_deref(), &flags, &config.data_dir);
+    runtime::run(&config, &ready, reread, || {
         let _ = io::stderr().write_all(paragraph.as_bytes());
     })?;
     Ok(())
+}
+
+/// As at the start: the file, the environment and the flags of this process, and the key where none is configured.
+fn reread(file: Option<&Path>, flags: &Overrides, data_dir: &Path) -> Result<Config, Vec<String>> {
+    let loaded = config::load(file, &environment, flags);
+    let said = |problem: &config::Problem| problem.to_string();
+    let mut config = loaded.map_err(|all| all.0.iter().map(said).collect::<Vec<_>>())?;
+    if config.keys.self_key.is_none() {
+        let own = config::key::read_or_make(data_dir);
+        config.keys.self_key = Some(own.map_err(|error| vec![error.to_string()])?.key);
+    }
+    Ok(config)
 }
 
 fn check(file: Option<&Path>) -> Result<(), Error> {

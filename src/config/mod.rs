@@ -14,6 +14,7 @@ mod load;
 pub mod populate;
 mod problem;
 mod reader;
+mod reload;
 mod render;
 mod setting;
 mod skyline;
@@ -22,6 +23,7 @@ pub use capacity::budget_bytes_max;
 pub use catalog::paths;
 pub use load::{Overrides, load};
 pub use problem::{Problem, Problems};
+pub use reload::{LIVE, Reloaded, reload};
 pub use render::{even_unit, render};
 pub use skyline::from_skyline;
 

@@ -56,6 +56,10 @@ pub async fn receive(shard: Rc<Shard>, receiver: ConnectedReceiver<Parcel>) {
                 let from = shard.index;
                 shard.mesh.send(to, Parcel::Observed { from, snapshot });
             }
+            Parcel::Switch(live) => {
+                shard.switch(&live);
+                shard.mesh.send(shard.mesh.members() - 1, Parcel::Switched);
+            }
             Parcel::Recovered(points) => {
                 shard.turn(|pipeline, now| pipeline.recover(&points, now));
             }
@@ -71,6 +75,7 @@ pub async fn receive(shard: Rc<Shard>, receiver: ConnectedReceiver<Parcel>) {
             | Parcel::Observed { .. }
             | Parcel::Report { .. }
             | Parcel::Job { .. }
+            | Parcel::Switched
             | Parcel::ToCore(_) => {}
         }
     }
