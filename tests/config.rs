@@ -156,6 +156,20 @@ fn the_configuration_page_has_every_key_as_it_is_printed() {
     );
 }
 
+#[test]
+fn the_configuration_page_lists_what_a_reload_takes() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+    let text = std::fs::read_to_string(page).unwrap();
+    let (_, rest) = text.split_once("## What a reload takes\n").unwrap();
+    let (_, rest) = rest.split_once("names it:\n\n").unwrap();
+    let (list, _) = rest.split_once("\n\n").unwrap();
+    let words = list.split_whitespace();
+    let listed: Vec<&str> = words
+        .map(|word| word.trim_matches(['`', ',', '.']))
+        .collect();
+    assert_eq!(listed, skyline_flux::config::LIVE);
+}
+
 /// Run with `FLUX_BLESS=1` to write the expected text anew, and read the difference.
 #[test]
 fn a_skyline_s_settings_become_a_configuration_that_passes() {

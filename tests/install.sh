@@ -8,6 +8,7 @@ needs=(
   redis-server:redis-server
   carbon-cache:graphite-carbon
   nginx:nginx-light
+  apache2:apache2
   wrk:wrk
   curl:curl
   taskset:util-linux

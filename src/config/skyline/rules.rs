@@ -85,6 +85,14 @@ pub static RULES: &[Rule] = rules! {
         |known, _| graphite(known);
     "populate.submit_current_minute" <= "VISTA_DO_NOT_SUBMIT_CURRENT_MINUTE" =>
         |known, _| flag(known, "VISTA_DO_NOT_SUBMIT_CURRENT_MINUTE", true);
+    "skyline.filled_metrics" <= "IDENTIFY_AIRGAPS" => |known, _| match known.get("IDENTIFY_AIRGAPS") {
+        Some(Value::Flag(true)) => flag(known, "IDENTIFY_AIRGAPS", false),
+        _ => Nothing("back-filled metrics are not noted"),
+    };
+    "skyline.full_duration_seconds" <= "FULL_DURATION" => |known, _| match known.get("IDENTIFY_AIRGAPS") {
+        Some(Value::Flag(true)) => number(known, "FULL_DURATION"),
+        _ => Silent,
+    };
     "vista" <= "VISTA_ENABLED" => |_, _| Nothing("names that start vista. are always checked for duplicates");
     "telemetry.host_name" <= "SERVER_METRICS_NAME" => |known, _| text(known, "SERVER_METRICS_NAME");
     "telemetry.to_carbon" <= "SKYLINE_METRICS_CARBON_HOST" "SKYLINE_METRICS_CARBON_PORT" "SKYLINE_METRICS_CARBON_PICKLE_PORT" =>
