@@ -40,7 +40,7 @@ enum Command {
     /// List every problem of a configuration; exit 0, or 78
     Check(ConfigFile),
     /// Print the configuration in effect as commented TOML, secrets hidden
-    Config(ConfigFile),
+    Config(Show),
     /// Print one verdict per point of a request body, or of carbon lines
     Explain(Explain),
     /// Look into the journal without the service
@@ -95,6 +95,15 @@ struct ConfigFile {
     /// The configuration, a TOML file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Show {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Turn a Skyline's settings.py into a configuration, with a comment on every setting; it holds the keys
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    from_skyline: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -164,7 +173,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
     match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(run) => serve(run),
         Command::Check(file) => check(file.config.as_deref()),
-        Command::Config(file) => print(&config::render(&load(file.config.as_deref())?)),
+        Command::Config(show) => print_config(show),
         Command::Explain(of) => explain_points(of),
         Command::Journal(verb) => look_into_journal(verb),
     }
@@ -186,10 +195,24 @@ fn serve(run: Run) -> Result<(), Error> {
         config.keys.self_key = Some(own.key);
     }
     let paragraph = start::paragraph(&config, &ready.placement, &ready.kernel, key_made);
-    runtime::run(&config, &ready, || {
+    let file = run.file.config;
+    let reread = || reread(file.as_deref(), &flags, &config.data_dir);
+    runtime::run(&config, &ready, reread, || {
         let _ = io::stderr().write_all(paragraph.as_bytes());
     })?;
     Ok(())
+}
+
+/// As at the start: the file, the environment and the flags of this process, and the key where none is configured.
+fn reread(file: Option<&Path>, flags: &Overrides, data_dir: &Path) -> Result<Config, Vec<String>> {
+    let loaded = config::load(file, &environment, flags);
+    let said = |problem: &config::Problem| problem.to_string();
+    let mut config = loaded.map_err(|all| all.0.iter().map(said).collect::<Vec<_>>())?;
+    if config.keys.self_key.is_none() {
+        let own = config::key::read_or_make(data_dir);
+        config.keys.self_key = Some(own.map_err(|error| vec![error.to_string()])?.key);
+    }
+    Ok(config)
 }
 
 fn check(file: Option<&Path>) -> Result<(), Error> {
@@ -199,6 +222,25 @@ fn check(file: Option<&Path>) -> Result<(), Error> {
         None => "the defaults and the environment".to_owned(),
     };
     print(&format!("{what}: no problems\n"))
+}
+
+fn print_config(show: Show) -> Result<(), Error> {
+    /// Skyline's own is 200 KiB.
+    const SETTINGS_BYTES_MAX: u64 = 8 * 1024 * 1024;
+    let Some(file) = show.from_skyline else {
+        let config = load(show.file.config.as_deref())?;
+        return print(&config::render(&config));
+    };
+    let mut text = String::new();
+    let opened = std::fs::File::open(&file);
+    opened
+        .and_then(|opened| opened.take(SETTINGS_BYTES_MAX).read_to_string(&mut text))
+        .map_err(|why| Error::Io {
+            what: file.display().to_string(),
+            why,
+            cure: "name a readable settings.py",
+        })?;
+    print(&config::from_skyline(&text))
 }
 
 fn explain_points(of: Explain) -> Result<(), Error> {

@@ -19,6 +19,7 @@
 //! |---|---|
 //! | [`point`] | a point, and a block of points that can travel between shards |
 //! | [`telemetry`] | the catalog of every metric, plain counters, the text they are shown in |
+//! | [`python`] | Python's literals: a Skyline's settings, the lists that Vista sends |
 //! | [`config`] | typed sections with defaults; every problem found at once |
 //! | [`http`] | bytes ⇄ messages; knows no metrics |
 //! | [`api`] | messages → points and a verdict; *the 429 and every other status are decided in* [`api::verdict`] |
@@ -50,6 +51,7 @@ pub mod pipeline;
 pub mod point;
 pub mod populate;
 pub mod preflight;
+pub mod python;
 pub mod request;
 pub mod router;
 pub mod runtime;

@@ -158,3 +158,72 @@ fn the_configuration_page_has_every_key_as_it_is_printed() {
         "run with FLUX_BLESS=1 and read the difference"
     );
 }
+
+#[test]
+fn the_configuration_page_lists_what_a_reload_takes() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+    let text = std::fs::read_to_string(page).unwrap();
+    let (_, rest) = text.split_once("## What a reload takes\n").unwrap();
+    let (_, rest) = rest.split_once("names it:\n\n").unwrap();
+    let (list, _) = rest.split_once("\n\n").unwrap();
+    let words = list.split_whitespace();
+    let listed: Vec<&str> = words
+        .map(|word| word.trim_matches(['`', ',', '.']))
+        .collect();
+    assert_eq!(listed, skyline_flux::config::LIVE);
+}
+
+/// Run with `FLUX_BLESS=1` to write the expected text anew, and read the difference.
+#[test]
+fn a_skyline_s_settings_become_a_configuration_that_passes() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/skyline");
+    let settings = folder.join("settings.py");
+    let output = flux(&["config", "--from-skyline", settings.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let expected = folder.join("flux.toml");
+    if std::env::var_os("FLUX_BLESS").is_some() {
+        std::fs::write(&expected, &text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(&expected).unwrap());
+
+    let output = flux(&["check", "--config", expected.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let config = read(&expected).unwrap();
+    assert_eq!(config.keys.namespaces.len(), 4);
+    assert_eq!(
+        config.carbon.endpoint,
+        Some(("graphite.example".to_owned(), 2004))
+    );
+    // Every setting of these parts is told, whatever became of it.
+    let source = std::fs::read_to_string(&settings).unwrap();
+    let names = source.lines().filter_map(|line| line.split(" = ").next());
+    for name in names.map(str::trim).filter(|name| {
+        [
+            "FLUX_",
+            "VISTA_",
+            "REDIS_",
+            "GRAPHITE_",
+            "SKYLINE_METRICS_CARBON_",
+        ]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+    }) {
+        assert!(text.contains(name), "{name} is not told");
+    }
+    assert!(
+        !text.contains("too-short"),
+        "a key that is left out is not shown"
+    );
+}
+
+#[test]
+fn settings_that_cannot_be_read_are_named_with_the_cure() {
+    let output = flux(&["config", "--from-skyline", "/nonexistent/settings.py"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("/nonexistent/settings.py") && said.contains("; "),
+        "{said}"
+    );
+}

@@ -11,6 +11,7 @@ needs=(
   prometheus:prometheus
   openssl:openssl
   nginx:nginx-light
+  apache2:apache2
   wrk:wrk
   curl:curl
   taskset:util-linux

@@ -32,13 +32,21 @@ pub struct Grant<'k> {
 impl Keys {
     /// An empty key is left out: nothing sent may match it.
     pub fn new(self_key: &str, namespaces: &BTreeMap<String, String>) -> Keys {
-        let mut names: Vec<String> = namespaces
+        Keys::after(&[], self_key, namespaces)
+    }
+
+    /// Those of a configuration that was read again. A namespace keeps its number for the life of the process,
+    /// also one without a key: counters and ledgers go by it, and points of before are still under way.
+    pub fn after(before: &[String], self_key: &str, namespaces: &BTreeMap<String, String>) -> Keys {
+        let mut added: Vec<String> = namespaces
             .iter()
             .filter(|(key, prefix)| !prefix.is_empty() && key.as_str() != self_key)
             .map(|(_, prefix)| prefix.clone())
+            .filter(|prefix| !before.contains(prefix))
             .collect();
-        names.sort();
-        names.dedup();
+        added.sort();
+        added.dedup();
+        let names = [before, &added].concat();
         let own = (!self_key.is_empty()).then(|| Entry::new(self_key, "", &names));
         let others = namespaces
             .iter()
@@ -133,6 +141,18 @@ mod tests {
             assert_eq!((grant.namespace, grant.prefix), (Some(2), "warehouse-1."));
         }
         assert_eq!(keys.check(b"k2").unwrap().namespace, Some(0));
+    }
+
+    #[test]
+    fn a_namespace_keeps_its_number_when_keys_are_read_again() {
+        let map = [("k2", "b"), ("k5", "warehouse-1"), ("k6", "")];
+        let map = map.map(|(key, prefix)| (key.to_owned(), prefix.to_owned()));
+        let keys = Keys::after(keys().namespaces(), SELF, &map.into_iter().collect());
+        assert_eq!(keys.namespaces(), ["a", "open", "warehouse-1", "b"]);
+        let number = |key: &str| keys.check(key.as_bytes()).map(|grant| grant.namespace);
+        let numbers = ["k1", "k2", "k5", "k6", SELF].map(number);
+        let expected = [None, Some(Some(3)), Some(Some(2)), Some(None), Some(None)];
+        assert_eq!(numbers, expected);
     }
 
     #[test]

@@ -82,6 +82,11 @@ pub struct Api {
     pub inflated_bytes_max: usize,
 }
 
+/// Numbers of namespaces are not given twice, so reloads could use them up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("keys.namespaces: more than 65535 different prefixes since the start; restart the service")]
+pub struct TooManyNamespaces;
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct PointLimits {
     pub age_seconds_max: u32,
@@ -157,6 +162,19 @@ impl Api {
             inflated_bytes_max: http.inflated_bytes_max,
             ..Api::new(keys, PointLimits::from(points))
         }
+    }
+
+    /// As a configuration has it that was read again; what was remembered and numbered stays.
+    pub fn after(&self, config: &config::Config) -> Result<Api, TooManyNamespaces> {
+        let own = config.keys.self_key.as_deref().unwrap_or_default();
+        let keys = auth::Keys::after(self.keys.namespaces(), own, &config.keys.namespaces);
+        if keys.namespaces().len() > usize::from(u16::MAX) {
+            return Err(TooManyNamespaces);
+        }
+        let quota = |name| config.keys.quotas.get(name).copied();
+        let quotas = self.quotas.after(keys.namespaces().iter().map(quota));
+        let api = Api::of(config, quotas);
+        Ok(Api { keys, ..api })
     }
 
     /// Whether the message's body is looked at, and encoded in a way that can be undone.

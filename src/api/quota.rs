@@ -8,6 +8,7 @@
 
 use std::collections::HashSet;
 use std::hash::Hasher;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use siphasher::sip::SipHasher13;
@@ -20,11 +21,46 @@ pub type Print = u64;
 const FREE: Print = 0;
 
 /// The places of one namespace.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Ledger {
-    quota: usize,
-    /// As many as the quota, or as were known before it was lowered.
-    places: Box<[AtomicU64]>,
+    /// `None` since a reload took it away: the places are kept, because the shards have read them.
+    quota: Option<usize>,
+    /// Together as many as the quota, or as were known before it was lowered. A reload that raises it adds a
+    /// piece, so that shards that have not switched yet and those that have claim the same places.
+    places: Vec<Arc<[AtomicU64]>>,
+}
+
+fn free(places: usize) -> Arc<[AtomicU64]> {
+    (0..places).map(|_| AtomicU64::new(FREE)).collect()
+}
+
+impl Ledger {
+    fn capacity(&self) -> usize {
+        self.places.iter().map(|piece| piece.len()).sum()
+    }
+
+    fn place(&self, mut index: usize) -> Option<&AtomicU64> {
+        for piece in &self.places {
+            match piece.get(index) {
+                Some(place) => return Some(place),
+                None => index -= piece.len(),
+            }
+        }
+        None
+    }
+
+    /// The same places under another quota.
+    fn after(&self, quota: Option<usize>) -> Ledger {
+        let mut ledger = Ledger {
+            quota,
+            ..self.clone()
+        };
+        let missing = quota.unwrap_or_default().saturating_sub(self.capacity());
+        if missing > 0 {
+            ledger.places.push(free(missing));
+        }
+        ledger
+    }
 }
 
 /// All ledgers, in the order of [`super::auth::Keys::namespaces`].
@@ -45,6 +81,7 @@ pub struct Known {
 pub struct Quota<'q> {
     key: [u8; 16],
     ledger: &'q Ledger,
+    max: usize,
     known: &'q mut HashSet<Print>,
 }
 
@@ -62,7 +99,10 @@ impl Quotas {
             let places = known.len().max(quota);
             let free = std::iter::repeat_n(FREE, places - known.len());
             let places = known.into_iter().chain(free).map(AtomicU64::new).collect();
-            Ledger { quota, places }
+            Ledger {
+                quota: Some(quota),
+                places: vec![places],
+            }
         };
         let ledgers = namespaces.into_iter();
         Quotas {
@@ -71,16 +111,36 @@ impl Quotas {
         }
     }
 
+    /// Those of a configuration that was read again. A namespace that had a quota keeps its places.
+    pub fn after(&self, quotas: impl IntoIterator<Item = Option<usize>>) -> Quotas {
+        let ledgers = quotas.into_iter().enumerate().map(|(index, quota)| {
+            match (self.ledgers.get(index), quota) {
+                (Some(Some(ledger)), quota) => Some(ledger.after(quota)),
+                (_, Some(quota)) => Some(Ledger {
+                    quota: Some(quota),
+                    places: vec![free(quota)],
+                }),
+                (_, None) => None,
+            }
+        });
+        Quotas {
+            key: self.key,
+            ledgers: ledgers.collect(),
+        }
+    }
+
     /// The quota of a key's namespace, if it has one.
     pub fn of<'q>(&'q self, namespace: Option<u16>, known: &'q mut Known) -> Option<Quota<'q>> {
         let index = usize::from(namespace?);
         let ledger = self.ledgers.get(index)?.as_ref()?;
+        let max = ledger.quota?;
         if known.read.len() < self.ledgers.len() {
             known.read.resize_with(self.ledgers.len(), HashSet::new);
         }
         Some(Quota {
             key: self.key,
             ledger,
+            max,
             known: &mut known.read[index],
         })
     }
@@ -93,19 +153,18 @@ impl Quotas {
     /// How many metrics are known, of all namespaces.
     pub fn taken(&self) -> usize {
         let taken = |place: &AtomicU64| place.load(Ordering::Acquire) != FREE;
-        let ledgers = self.ledgers.iter().flatten();
-        ledgers
-            .map(|ledger| ledger.places.partition_point(taken))
-            .sum()
+        let pieces = self.ledgers.iter().flatten().flat_map(|l| &l.places);
+        pieces.map(|piece| piece.partition_point(taken)).sum()
     }
 
     /// The known metrics of each namespace, in the order they came; `None` where there is no quota.
     pub fn known(&self) -> impl Iterator<Item = Option<Vec<Print>>> + '_ {
         self.ledgers.iter().map(|ledger| {
-            let ledger = ledger.as_ref()?;
+            let ledger = ledger.as_ref().filter(|ledger| ledger.quota.is_some())?;
             let places = ledger
                 .places
                 .iter()
+                .flat_map(|piece| piece.iter())
                 .map(|place| place.load(Ordering::Acquire));
             Some(places.take_while(|print| *print != FREE).collect())
         })
@@ -114,7 +173,7 @@ impl Quotas {
 
 impl Quota<'_> {
     pub fn max(&self) -> usize {
-        self.ledger.quota
+        self.max
     }
 
     /// Whether the metric is known, or has just become so.
@@ -125,11 +184,10 @@ impl Quota<'_> {
         if self.known.contains(&print) {
             return true;
         }
-        let places = &self.ledger.places;
         loop {
             // What other shards have added, and this one not read yet. Every print stands once, so the
             // set is as long as what was read.
-            while let Some(place) = places.get(self.known.len()) {
+            while let Some(place) = self.ledger.place(self.known.len()) {
                 match place.load(Ordering::Acquire) {
                     FREE => break,
                     other => self.known.insert(other),
@@ -139,11 +197,10 @@ impl Quota<'_> {
                 return true;
             }
             let next = self.known.len();
-            if next >= self.ledger.quota {
+            let Some(place) = self.ledger.place(next).filter(|_| next < self.max) else {
                 return false;
-            }
-            let claimed =
-                places[next].compare_exchange(FREE, print, Ordering::AcqRel, Ordering::Acquire);
+            };
+            let claimed = place.compare_exchange(FREE, print, Ordering::AcqRel, Ordering::Acquire);
             if claimed.is_ok() {
                 self.known.insert(print);
                 return true;
@@ -194,6 +251,36 @@ mod tests {
             assert!(["a", "b", "c"].iter().all(|name| quota.admit(name)));
             assert!(!quota.admit("e"));
         }
+    }
+
+    /// A shard that has not switched yet and one that has claim the same places, whatever the quota became.
+    #[test]
+    fn a_reload_keeps_the_places_and_takes_the_new_quota() {
+        let before = one(2);
+        let (mut late, mut early) = (Known::default(), Known::default());
+        let admit = |quotas: &Quotas, known: &mut Known, name: &str| {
+            let quota = quotas.of(Some(1), known);
+            quota.map(|mut quota| quota.admit(name))
+        };
+        assert_eq!(admit(&before, &mut late, "a"), Some(true));
+        let raised = before.after([None, Some(3), Some(1)]);
+        assert_eq!(admit(&raised, &mut early, "b"), Some(true));
+        assert_eq!(admit(&before, &mut late, "c"), Some(false));
+        assert_eq!(admit(&raised, &mut early, "c"), Some(true));
+        assert_eq!(admit(&raised, &mut late, "d"), Some(false));
+        assert_eq!(raised.taken(), 3);
+
+        let lowered = raised.after([None, Some(1)]);
+        assert_eq!(admit(&lowered, &mut early, "c"), Some(true), "known");
+        assert_eq!(admit(&lowered, &mut early, "d"), Some(false));
+        let without = lowered.after([None, None]);
+        assert_eq!(admit(&without, &mut early, "e"), None);
+        assert_eq!(without.known().collect::<Vec<_>>(), [None, None]);
+        let again = without.after([Some(1), Some(4)]);
+        assert_eq!(admit(&again, &mut early, "e"), Some(true));
+        assert_eq!(admit(&again, &mut late, "f"), Some(false));
+        let known = again.known().nth(1).flatten();
+        assert_eq!(known.map(|known| known.len()), Some(4));
     }
 
     /// Shards that all find the same names new: no more and no fewer than the quota get in, and all

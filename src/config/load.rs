@@ -8,7 +8,7 @@ use super::check::check;
 use super::file;
 use super::key;
 use super::problem::{Problem, Problems};
-use super::setting::{Given, Member, Setting, Wrong};
+use super::setting::{Given, Member, Setting};
 
 /// What the command line says; text, because it is checked where everything else is.
 #[derive(Clone, Debug, Default)]
@@ -162,16 +162,10 @@ impl Reading {
     }
 
     fn take(&mut self, setting: &Setting, given: &Given, place: &str, cure: &str) {
-        let said = match (setting.read)(given, &mut self.config) {
-            Ok(()) => return,
-            Err(Wrong::Kind) => vec![format!(
-                "expected {}, found {}",
-                setting.expected(),
-                given.found(setting.secret)
-            )],
-            Err(Wrong::Said(said)) => vec![said],
-            Err(Wrong::Several(said)) => said,
+        let Err(wrong) = (setting.read)(given, &mut self.config) else {
+            return;
         };
+        let said = setting.said(wrong, given);
         self.failed.push(setting.path());
         for what in said {
             self.problems.push(Problem::new(place, what, cure));

@@ -15,14 +15,18 @@ mod outputs;
 pub mod populate;
 mod problem;
 mod reader;
+mod reload;
 mod render;
 mod setting;
+mod skyline;
 
 pub use capacity::budget_bytes_max;
 pub use catalog::paths;
 pub use load::{Overrides, load};
 pub use problem::{Problem, Problems};
+pub use reload::{LIVE, Reloaded, reload};
 pub use render::{even_unit, render};
+pub use skyline::from_skyline;
 
 pub use crate::telemetry::log::{Format as LogFormat, Level};
 use std::collections::BTreeMap;

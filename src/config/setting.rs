@@ -93,6 +93,19 @@ impl Setting {
         }
     }
 
+    /// Why a value was not taken, in words.
+    pub fn said(&self, wrong: Wrong, given: &Given) -> Vec<String> {
+        match wrong {
+            Wrong::Kind => vec![format!(
+                "expected {}, found {}",
+                self.expected(),
+                given.found(self.secret)
+            )],
+            Wrong::Said(said) => vec![said],
+            Wrong::Several(said) => said,
+        }
+    }
+
     /// A value that is taken, as TOML.
     pub fn example(&self) -> String {
         if let Kind::Other { example, .. } = self.kind {

@@ -61,7 +61,7 @@ pub struct Owner {
     parked: HashMap<NameHash, Vec<Parked>>,
     pub lookups: Lookups,
     pub watch: Watch,
-    /// By namespace index; the last one counts points without a namespace.
+    /// Points without a namespace, then by namespace index; grows to the highest one seen.
     decided: Vec<Decided>,
     /// Budget bytes of points that turned out to be duplicates, since the last look.
     released: usize,
@@ -164,8 +164,12 @@ impl Owner {
         namespace: Option<u16>,
         accept: &mut impl Accept,
     ) {
-        let last = self.decided.len() - 1;
-        let counts = &mut self.decided[namespace.map_or(last, usize::from)];
+        let index = namespace.map_or(0, |index| usize::from(index) + 1);
+        if index >= self.decided.len() {
+            // The shard that read it has switched to keys that this one does not know yet.
+            self.decided.resize(index + 1, Decided::default());
+        }
+        let counts = &mut self.decided[index];
         match fate {
             Fate::Accept(accepted) => {
                 counts.accepted += 1;
@@ -305,6 +309,7 @@ impl Owner {
         std::mem::take(&mut self.released)
     }
 
+    /// Of points without a namespace first, then of each namespace.
     pub fn decided(&self) -> &[Decided] {
         &self.decided
     }

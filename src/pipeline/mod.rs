@@ -23,6 +23,7 @@ use crate::api::verdict;
 use crate::api::{self, Api, Decision};
 use crate::budget::Budgets;
 use crate::carbon::outbound::Outbound;
+use crate::config;
 use crate::dedup::Owner;
 use crate::http::decoder::Awaiting;
 use crate::http::response::{self, Date, ReplyTo};
@@ -464,6 +465,13 @@ impl Pipeline {
             outbound.tick(now.ms(), on_delivered);
         });
         self.beside.tick(now.unix_seconds, now.ms());
+    }
+
+    /// From here on it is decided by another configuration. Only ever between two turns.
+    pub fn switch(&mut self, api: Arc<Api>, http: &config::Http) {
+        self.api = api;
+        self.settings.pipeline_max = http.pipeline_max;
+        self.settings.request_deadline_ms = u64::from(http.request_deadline_ms);
     }
 
     pub fn drain(&mut self) {

@@ -17,16 +17,14 @@ impl Pipeline {
     /// Each stage counts for itself; here it is put together.
     fn counted(&self) -> Counters {
         let mut counters = self.counters.clone();
-        let decided = self.owner.decided();
-        let namespaces = decided.len() - 1;
-        for (index, decided) in decided.iter().enumerate() {
+        for (place, decided) in self.owner.decided().iter().enumerate() {
             let points = &mut counters.points;
             points.accepted += decided.accepted;
             points.unchecked += decided.unchecked;
             points.duplicate_same += decided.same;
             points.duplicate_older += decided.older;
-            // The last one counts points without a namespace.
-            if index < namespaces {
+            // The first one counts points without a namespace.
+            if let Some(index) = place.checked_sub(1) {
                 counters.namespace(index as u16).duplicate += decided.same + decided.older;
             }
         }

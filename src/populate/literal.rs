@@ -5,6 +5,8 @@
 //! whole is no Python literal: the pair is taken off first. Only where that gives no list is the text read
 //! as one string literal that holds a list, which is what Skyline's worker does.
 
+use crate::python::text::string;
+
 /// Why a text is no list of strings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it is no list of quoted strings")]
@@ -43,65 +45,7 @@ fn elements(text: &str) -> Result<Vec<String>, NoList> {
 /// The string literal that starts here, and what follows it.
 fn literal(text: &str) -> Option<(String, &str)> {
     // Python 2 marks text with a `u`.
-    let text = text.strip_prefix(['u', 'U']).unwrap_or(text);
-    let quote = text.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
-    let mut rest = &text[1..];
-    let mut out = String::new();
-    loop {
-        let c = rest.chars().next()?;
-        rest = &rest[c.len_utf8()..];
-        match c {
-            '\\' => rest = escape(rest, &mut out)?,
-            '\n' | '\r' => return None,
-            _ if c == quote => return Some((out, rest)),
-            _ => out.push(c),
-        }
-    }
-}
-
-/// What stands behind a backslash, by Python's rules.
-fn escape<'t>(text: &'t str, out: &mut String) -> Option<&'t str> {
-    let c = text.chars().next()?;
-    let after = &text[c.len_utf8()..];
-    let simple = match c {
-        '\\' | '\'' | '"' => c,
-        'n' => '\n',
-        'r' => '\r',
-        't' => '\t',
-        'a' => '\u{7}',
-        'b' => '\u{8}',
-        'f' => '\u{c}',
-        'v' => '\u{b}',
-        'x' => return number(after, 2, 16, out),
-        'u' => return number(after, 4, 16, out),
-        'U' => return number(after, 8, 16, out),
-        '0'..='7' => {
-            let octal = text
-                .bytes()
-                .take(3)
-                .take_while(|b| matches!(b, b'0'..=b'7'));
-            return number(text, octal.count(), 8, out);
-        }
-        '\n' => return Some(after),
-        // By a character's name: no URL has one.
-        'N' => return None,
-        // Not an escape in Python either: the backslash stays.
-        _ => {
-            out.push('\\');
-            c
-        }
-    };
-    out.push(simple);
-    Some(after)
-}
-
-fn number<'t>(text: &'t str, digits: usize, radix: u32, out: &mut String) -> Option<&'t str> {
-    let number = text.get(..digits)?;
-    if !number.chars().all(|c| c.is_digit(radix)) {
-        return None;
-    }
-    out.push(char::from_u32(u32::from_str_radix(number, radix).ok()?)?);
-    Some(&text[digits..])
+    string(text.strip_prefix(['u', 'U']).unwrap_or(text), false)
 }
 
 #[cfg(test)]

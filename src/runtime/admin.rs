@@ -32,7 +32,7 @@ const LIMITS: Limits = Limits {
 pub struct Admin {
     control: Arc<Control>,
     budgets: Budgets,
-    process: Process,
+    process: RefCell<Process>,
     mesh: Rc<Mesh>,
     replays: Rc<Replays>,
     populate: Rc<Populate>,
@@ -56,7 +56,7 @@ impl Admin {
         Admin {
             control,
             budgets,
-            process,
+            process: RefCell::new(process),
             mesh,
             replays,
             populate,
@@ -65,6 +65,11 @@ impl Admin {
             fresh: RefCell::new(vec![false; shards]),
             connections: Cell::new(0),
         }
+    }
+
+    /// The configuration was read again; to be told before any shard counts under new namespaces.
+    pub fn switch(&self, namespaces: &[String]) {
+        self.process.borrow_mut().namespaces = namespaces.to_vec();
     }
 
     pub fn observed(&self, shard: usize, snapshot: Snapshot) {
@@ -142,7 +147,9 @@ async fn answer(admin: &Admin, path: &str) -> (u16, String) {
             let snapshots = observe(admin).await;
             let mut core = admin.replays.snapshot();
             core.merge(&admin.populate.snapshot());
-            (200, prometheus::render(&admin.process, &snapshots, &core))
+            let mut process = admin.process.borrow_mut();
+            process.reloads = admin.control.reloads();
+            (200, prometheus::render(&process, &snapshots, &core))
         }
         "/populate" => (200, admin.populate.report()),
         "/healthz" => (200, "ok\n".to_owned()),

@@ -5,6 +5,7 @@
 
 use super::connections::Waits;
 use super::shard::Shard;
+use crate::config;
 use crate::http::Limits;
 use crate::http::decoder::Awaiting;
 use crate::pipeline::{Abandoned, Connection, Taken};
@@ -15,6 +16,29 @@ use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
+
+/// What holds for a connection, as the configuration has it now.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub limits: Limits,
+    pub deadlines: Deadlines,
+}
+
+impl From<&config::Http> for Bounds {
+    fn from(http: &config::Http) -> Bounds {
+        Bounds {
+            limits: Limits {
+                head_bytes_max: http.head_bytes_max,
+                body_bytes_max: http.body_bytes_max,
+            },
+            deadlines: Deadlines {
+                head_ms: u64::from(http.head_deadline_ms),
+                request_ms: u64::from(http.request_deadline_ms),
+                idle_ms: u64::from(http.idle_deadline_ms),
+            },
+        }
+    }
+}
 
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
@@ -38,7 +62,8 @@ const KEPT_CAPACITY_BYTES: usize = 16 * 1024;
 const LINGER_BYTES_MAX: usize = 8 * 1024 * 1024;
 const LINGER_MS: u64 = 2000;
 
-pub async fn serve(shard: Rc<Shard>, mut stream: TcpStream, limits: Limits, deadlines: Deadlines) {
+pub async fn serve(shard: Rc<Shard>, mut stream: TcpStream) {
+    let Bounds { limits, deadlines } = shard.connections.bounds.get();
     let descriptor = stream.as_raw_fd();
     let idle_until = shard.clock.now().ms() + deadlines.idle_ms;
     let index = shard.connections.open(descriptor, idle_until);
@@ -46,7 +71,6 @@ pub async fn serve(shard: Rc<Shard>, mut stream: TcpStream, limits: Limits, dead
     let mut session = Session {
         shard: &shard,
         index,
-        deadlines,
         rest: Vec::new(),
         out: Vec::new(),
         began_ms: 0,
@@ -62,7 +86,6 @@ pub async fn serve(shard: Rc<Shard>, mut stream: TcpStream, limits: Limits, dead
 struct Session<'a> {
     shard: &'a Shard,
     index: usize,
-    deadlines: Deadlines,
     /// The beginning of a message whose end has not been read.
     rest: Vec<u8>,
     out: Vec<u8>,
@@ -135,19 +158,23 @@ impl Session<'_> {
         glommio::timer::sleep(STEP_ASIDE).await;
     }
 
+    fn deadlines(&self) -> Deadlines {
+        self.shard.connections.bounds.get().deadlines
+    }
+
     /// How long the next read may take.
     fn arm(&mut self, connection: &Connection) {
         let now_ms = self.shard.clock.now().ms();
         let (waits, deadline_ms) = if self.rest.is_empty() {
             self.began_ms = 0;
-            (Waits::Idle, now_ms + self.deadlines.idle_ms)
+            (Waits::Idle, now_ms + self.deadlines().idle_ms)
         } else {
             if self.began_ms == 0 {
                 self.began_ms = now_ms;
             }
             let allowed_ms = match connection.awaiting() {
-                Awaiting::Body => self.deadlines.request_ms,
-                Awaiting::Head | Awaiting::Request => self.deadlines.head_ms,
+                Awaiting::Body => self.deadlines().request_ms,
+                Awaiting::Head | Awaiting::Request => self.deadlines().head_ms,
             };
             (Waits::Request, self.began_ms + allowed_ms)
         };
@@ -218,7 +245,7 @@ impl Session<'_> {
             let out = &mut self.out;
             let over = shard.turn(|p, now| p.answers(connection, out, &shard.clock.date(), now));
             if !self.out.is_empty() {
-                let until = shard.clock.now().ms() + self.deadlines.request_ms;
+                let until = shard.clock.now().ms() + self.deadlines().request_ms;
                 shard.connections.waits(self.index, Waits::Client, until);
                 send(stream, &self.out).await?;
                 self.out.clear();

@@ -1,6 +1,8 @@
 //! The connections of one shard: who waits, and for how long. One sweep looks at all deadlines; a read
 //! has no timer of its own.
 
+use super::connection::Bounds;
+use crate::config;
 use std::cell::{Cell, RefCell};
 use std::os::fd::RawFd;
 use std::task::{Poll, Waker};
@@ -34,21 +36,30 @@ pub struct Connections {
     max: usize,
     /// Bytes kept of requests that are not whole yet, and how many there may be.
     buffered: Cell<usize>,
-    buffered_max: usize,
+    buffered_max: Cell<usize>,
+    /// A reload changes them: the limits for connections from then on, the deadlines for all.
+    pub bounds: Cell<Bounds>,
     pub accepted: Cell<u64>,
 }
 
 impl Connections {
-    pub fn new(max: usize, buffered_max: usize) -> Self {
+    pub fn new(max: usize, http: &config::Http) -> Self {
         Connections {
             entries: RefCell::default(),
             free: RefCell::default(),
             open: Cell::new(0),
             max,
             buffered: Cell::new(0),
-            buffered_max,
+            buffered_max: Cell::new(http.buffered_bytes_max),
+            bounds: Cell::new(http.into()),
             accepted: Cell::new(0),
         }
+    }
+
+    /// The configuration was read again.
+    pub fn switch(&self, http: &config::Http) {
+        self.buffered_max.set(http.buffered_bytes_max);
+        self.bounds.set(http.into());
     }
 
     pub fn open(&self, descriptor: RawFd, deadline_ms: u64) -> usize {
@@ -95,7 +106,7 @@ impl Connections {
     }
 
     pub fn buffers_full(&self) -> bool {
-        self.buffered.get() >= self.buffered_max
+        self.buffered.get() >= self.buffered_max.get()
     }
 
     pub fn full(&self) -> bool {

@@ -2,6 +2,7 @@
 //! on the data path.
 
 use crate::pipeline::Left;
+use crate::telemetry::Reloads;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +29,9 @@ pub struct Control {
     lost: AtomicU64,
     /// Bytes of journal segments of earlier runs, for each shard to count against its part of the bound.
     earlier_bytes_per_shard: AtomicU64,
+    /// Configurations that every executor has switched to, and those that were refused.
+    reloads: AtomicU64,
+    reloads_refused: AtomicU64,
 }
 
 impl Default for Control {
@@ -38,6 +42,8 @@ impl Default for Control {
             journalled: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             earlier_bytes_per_shard: AtomicU64::new(0),
+            reloads: AtomicU64::new(0),
+            reloads_refused: AtomicU64::new(0),
         }
     }
 }
@@ -85,6 +91,22 @@ impl Control {
 
     pub fn earlier_bytes_per_shard(&self) -> u64 {
         self.earlier_bytes_per_shard.load(Ordering::Acquire)
+    }
+
+    /// Every executor has switched to the configuration that was read again.
+    pub fn reloaded(&self) {
+        self.reloads.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub fn refused_reload(&self) {
+        self.reloads_refused.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub fn reloads(&self) -> Reloads {
+        Reloads {
+            ok: self.reloads.load(Ordering::Acquire),
+            refused: self.reloads_refused.load(Ordering::Acquire),
+        }
     }
 
     pub fn met(&self) -> usize {

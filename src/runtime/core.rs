@@ -11,6 +11,7 @@ use super::own_series::{self, OwnSeries};
 use super::plan::ShardPlan;
 use super::populate::{self, Populate, PopulatePlan};
 use super::quota_file::QuotaFile;
+use super::reload::Reloads;
 use super::shard::Shard;
 use super::{SWEEP, sweep};
 use crate::budget::Budgets;
@@ -42,6 +43,7 @@ pub struct CorePlan {
     pub populate: PopulatePlan,
     pub own_series: Option<OwnSeries>,
     pub listener: std::net::TcpListener,
+    pub reloads: Reloads,
 }
 
 /// Everything that lives here.
@@ -50,6 +52,7 @@ struct Core {
     admin: Rc<Admin>,
     replays: Rc<Replays>,
     populate: Rc<Populate>,
+    reloads: Reloads,
     /// The replay has saved how far it has come.
     replays_kept: Cell<bool>,
 }
@@ -82,6 +85,7 @@ pub async fn serve(plan: CorePlan, ends: Ends) {
         admin: Rc::new(admin),
         replays: replays.clone(),
         populate: populate.clone(),
+        reloads: plan.reloads,
         replays_kept: Cell::new(false),
     });
     for receiver in receivers {
@@ -125,6 +129,12 @@ async fn run(core: &Core, mut quotas: QuotaFile) {
                 shard.link.ring();
             }
         });
+        if let Some(live) = core.reloads.next() {
+            core.admin.switch(live.api.keys.namespaces());
+            quotas.switch(live.api.clone());
+            shard.switch(&live);
+            core.reloads.hand_out(&shard.mesh, &live);
+        }
         core.populate.tick();
         core.populate.ring();
         if sweeps.is_multiple_of(HEALTH_EVERY) {
@@ -165,6 +175,11 @@ async fn receive(core: Rc<Core>, receiver: ConnectedReceiver<Parcel>) {
             Parcel::Report { from, report, last } => core.replays.report(from, &report, last),
             Parcel::Job { from, posted } => core.populate.posted(from, posted),
             Parcel::ToCore(message) => core.populate.told(message),
+            Parcel::Switched => {
+                if core.reloads.switched() {
+                    core.shard.control.reloaded();
+                }
+            }
             Parcel::Group(_)
             | Parcel::Reply(_)
             | Parcel::Recovered(_)
@@ -172,6 +187,7 @@ async fn receive(core: Rc<Core>, receiver: ConnectedReceiver<Parcel>) {
             | Parcel::ToOwner(_)
             | Parcel::LastLeave
             | Parcel::Nudge
+            | Parcel::Switch(_)
             | Parcel::Observe { .. } => {}
         }
     }

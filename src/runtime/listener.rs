@@ -1,9 +1,8 @@
 //! One listener per shard and address: SO_REUSEPORT lets the kernel share connections out.
 
-use super::connection::{self, Deadlines};
+use super::connection;
 use super::shard::Shard;
 use crate::config::Listen;
-use crate::http::Limits;
 use glommio::net::TcpListener;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io;
@@ -37,7 +36,7 @@ pub fn bind(listen: &Listen, backlog: u32) -> io::Result<Socket> {
 }
 
 /// Accepts until the service drains. An accept that fails (EMFILE, a client that has gone) costs a pause.
-pub async fn run(shard: Rc<Shard>, socket: Socket, limits: Limits, deadlines: Deadlines) {
+pub async fn run(shard: Rc<Shard>, socket: Socket) {
     // SAFETY: the socket gives its descriptor up to the listener.
     let listener = unsafe { TcpListener::from_raw_fd(socket.into_raw_fd()) };
     loop {
@@ -46,7 +45,7 @@ pub async fn run(shard: Rc<Shard>, socket: Socket, limits: Limits, deadlines: De
         }
         match listener.accept().await {
             Ok(stream) => {
-                let task = connection::serve(shard.clone(), stream, limits, deadlines);
+                let task = connection::serve(shard.clone(), stream);
                 glommio::spawn_local(task).detach();
             }
             Err(_) => {

@@ -5,6 +5,7 @@
 //! two waiters; connecting can sleep for ever unless a timer runs. So: one task per receiver that only
 //! receives, `try_send` only, and a sweep timer on every executor before anything is connected.
 
+use super::reload::Live;
 use crate::pipeline::{Posted, Recovered, Report, ToCore, ToOwner, Verdict};
 use crate::request::ReadId;
 use crate::router::{Group, Reply};
@@ -14,6 +15,7 @@ use glommio::channels::shared_channel::{
 };
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Slots of one channel. What does not fit waits on the sender's side, bounded by the budgets: every
 /// group has reserved its bytes and every reply belongs to a group.
@@ -50,6 +52,9 @@ pub enum Parcel {
     LastLeave,
     /// Means nothing; that it comes is enough (see [`super::nudge`]).
     Nudge,
+    /// The configuration was read again; a shard says when it has switched.
+    Switch(Arc<Live>),
+    Switched,
     /// Asks a shard for its counters.
     Observe {
         to: usize,

@@ -23,6 +23,7 @@ mod plan;
 mod populate;
 mod quota_file;
 mod recipe;
+mod reload;
 mod shard;
 mod signals;
 mod skyline;
@@ -37,6 +38,7 @@ use crate::telemetry::log::Logger;
 use control::{Control, Phase};
 use glommio::ExecutorJoinHandle;
 use recipe::Recipe;
+use reload::Reloader;
 use signals::{Signal, Signals};
 use std::io;
 use std::time::{Duration, Instant};
@@ -76,11 +78,19 @@ pub enum Error {
     Randomness(String),
 }
 
-/// Serves until it is told to stop. `started` is called once, when everything serves.
-pub fn run(config: &Config, ready: &Ready, started: impl FnOnce()) -> Result<(), Error> {
+/// Serves until it is told to stop. `reread` reads the configuration again, or says line by line what is wrong
+/// with it; `started` is called once, when everything serves.
+pub fn run(
+    config: &Config,
+    ready: &Ready,
+    reread: impl Fn() -> Result<Config, Vec<String>>,
+    started: impl FnOnce(),
+) -> Result<(), Error> {
     let signals = Signals::block();
     abort_on_panic();
-    let recipe = Recipe::prepare(config, ready)?;
+    let log = logger(config);
+    let recipe = Recipe::prepare(config, ready, log)?;
+    let mut reloader = Reloader::new(config, &recipe, log);
     let control = recipe.control.clone();
     let members = recipe.members();
     let store = recipe.embedded.clone();
@@ -91,9 +101,14 @@ pub fn run(config: &Config, ready: &Ready, started: impl FnOnce()) -> Result<(),
     control.enter(Phase::Serving);
     started();
 
-    while signals.wait(Duration::from_secs(3600)) != Some(Signal::Stop) {}
-    let log = logger(config);
-    drain(&control, members, config, &signals, log);
+    loop {
+        match signals.wait(Duration::from_secs(3600)) {
+            Some(Signal::Stop) => break,
+            Some(Signal::Reload) => reloader.reload(reread()),
+            None => {}
+        }
+    }
+    drain(&control, members, reloader.running(), &signals, log);
     join(executors);
     match control.left() {
         Left {
@@ -172,8 +187,5 @@ fn abort_on_panic() {
 }
 
 fn logger(config: &Config) -> Logger {
-    Logger {
-        level: config.log.level,
-        format: config.log.format,
-    }
+    Logger::new(config.log.level, config.log.format)
 }

@@ -1,7 +1,6 @@
 //! What one executor is made of: a shard, or the populate core, which is a shard without listeners and
 //! without metrics of its own.
 
-use super::connection::Deadlines;
 use super::connections::Connections;
 use super::control::Control;
 use super::dial::Target;
@@ -17,7 +16,6 @@ use crate::budget::Budgets;
 use crate::carbon::outbound::{self, Outbound};
 use crate::config::{Config, Durability, LastStore, Protocol, RedisAt};
 use crate::dedup::{Owner, lookup::Lookups, table::Table};
-use crate::http::Limits;
 use crate::journal::{Journal, commit};
 use crate::last::embedded;
 use crate::last::writer::Writer;
@@ -170,7 +168,7 @@ impl ShardPlan {
             self.pipeline(table),
             mesh,
             self.control.clone(),
-            Connections::new(connections_max, http.buffered_bytes_max),
+            Connections::new(connections_max, http),
             Disk::new(
                 self.folder.clone(),
                 journal.segment_bytes,
@@ -199,7 +197,6 @@ impl ShardPlan {
 pub async fn serve(plan: ShardPlan, table: Table, own: Own, ends: Ends) {
     let (mesh, receivers) = sweep::connect(ends).await;
     let shard = plan.shard(table, Rc::new(mesh));
-    let http = &plan.config.http;
     glommio::spawn_local(nudge::run(shard.clone())).detach();
     glommio::spawn_local(disk::write(shard.clone())).detach();
     glommio::spawn_local(disk::keep(shard.clone())).detach();
@@ -221,19 +218,10 @@ pub async fn serve(plan: ShardPlan, table: Table, own: Own, ends: Ends) {
         }
         (None, None) => unreachable!("opened when it is not Redis"),
     }
-    let limits = Limits {
-        head_bytes_max: http.head_bytes_max,
-        body_bytes_max: http.body_bytes_max,
-    };
-    let deadlines = Deadlines {
-        head_ms: u64::from(http.head_deadline_ms),
-        request_ms: u64::from(http.request_deadline_ms),
-        idle_ms: u64::from(http.idle_deadline_ms),
-    };
     let accepting = own
         .listeners
         .into_iter()
-        .map(|socket| glommio::spawn_local(listener::run(shard.clone(), socket, limits, deadlines)))
+        .map(|socket| glommio::spawn_local(listener::run(shard.clone(), socket)))
         .collect();
     drop(plan);
     shard.control.meet();

@@ -20,7 +20,8 @@ const HEADER: &str = "flux quotas 1 ";
 pub fn load(config: &Config, logger: Logger) -> Quotas {
     let quotas = &config.keys.quotas;
     if quotas.is_empty() {
-        return Quotas::default();
+        // A reload may bring some.
+        return Quotas::new(fresh().0, []);
     }
     let file = path(config);
     let known = std::fs::read_to_string(&file).map(|text| parse(&text));
@@ -104,6 +105,13 @@ impl QuotaFile {
             logger,
             failed: false,
         }
+    }
+
+    /// The configuration was read again.
+    pub fn switch(&mut self, api: Arc<Api>) {
+        // Namespaces may have come or gone, so that it is written whatever the number is.
+        self.saved = usize::MAX;
+        self.api = api;
     }
 
     /// Writes the file if there is anything new.

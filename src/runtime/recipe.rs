@@ -10,6 +10,7 @@ use super::own_series::OwnSeries;
 use super::plan::{self, ShardPlan};
 use super::populate::{JobsFile, PopulatePlan};
 use super::quota_file::{self, QuotaFile};
+use super::reload::{self, Live, Reloads};
 use super::{Error, clock, executor, listener};
 use crate::api::Api;
 use crate::budget::Budgets;
@@ -26,6 +27,7 @@ use crate::telemetry::log::Logger;
 use glommio::ExecutorJoinHandle;
 use socket2::Socket;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 
 /// The part of a shard's budget that the populate core has beside it: points of jobs on their way to carbon.
 const BACKFILL_SHARE: usize = 4;
@@ -42,7 +44,7 @@ pub struct Recipe {
     placement: Placement,
     pub control: Arc<Control>,
     pub embedded: Option<Arc<embedded::Store>>,
-    api: Arc<Api>,
+    pub api: Arc<Api>,
     budgets: Budgets,
     hasher: NameHasher,
     /// For each shard: its listeners, and its points file where there is no carbon.
@@ -51,6 +53,8 @@ pub struct Recipe {
     populate: PopulatePlan,
     core_points_file: Option<PointsFile>,
     admin: std::net::TcpListener,
+    pub reloads: SyncSender<Arc<Live>>,
+    inbox: Reloads,
     logger: Logger,
     ends: Vec<Ends>,
 }
@@ -62,9 +66,8 @@ pub struct Own {
 }
 
 impl Recipe {
-    pub fn prepare(config: &Config, ready: &Ready) -> Result<Recipe, Error> {
+    pub fn prepare(config: &Config, ready: &Ready, logger: Logger) -> Result<Recipe, Error> {
         let shards = ready.placement.shards.len();
-        let logger = super::logger(config);
         let fetcher = Fetcher::new(&config.populate)?;
         let mut key = [0; 16];
         getrandom::fill(&mut key).map_err(|error| Error::Randomness(error.to_string()))?;
@@ -79,6 +82,7 @@ impl Recipe {
         let listen_error = |address: String| move |cause| Error::Listen { address, cause };
         let admin = std::net::TcpListener::bind(config.admin.listen)
             .map_err(listen_error(config.admin.listen.to_string()))?;
+        let (reloads, inbox) = reload::channel();
         Ok(Recipe {
             control: Arc::default(),
             embedded,
@@ -92,6 +96,8 @@ impl Recipe {
                 .map(|shard| Own::prepare(config, shard))
                 .collect::<Result<_, _>>()?,
             admin,
+            reloads,
+            inbox,
             logger,
             ends: mesh::ends(shards + 1),
             placement: ready.placement.clone(),
@@ -131,12 +137,14 @@ impl Recipe {
                 version: env!("CARGO_PKG_VERSION"),
                 started_at_seconds: clock::unix_seconds().into(),
                 namespaces: self.api.keys.namespaces().to_vec(),
+                reloads: Default::default(),
             },
             quotas: QuotaFile::new(&self.config, self.api, self.logger),
             found: self.found,
             populate: self.populate,
             own_series: OwnSeries::of(&self.config),
             listener: self.admin,
+            reloads: self.inbox,
         };
         let body = move || core::serve(plan, populate_ends);
         let pool = Pool::OnCore {

@@ -8,6 +8,7 @@ use super::health::Health;
 use super::journal::disk::Disk;
 use super::mesh::{Mesh, Parcel};
 use super::nudge::Owed;
+use super::reload::Live;
 use crate::pipeline::{Now, Pipeline};
 use crate::telemetry::Snapshot;
 use crate::telemetry::log::Logger;
@@ -130,6 +131,13 @@ impl Shard {
         if pipeline.journal.is_due() {
             self.disk.written.ring();
         }
+    }
+
+    /// The configuration was read again.
+    pub fn switch(&self, live: &Live) {
+        let (api, http) = (live.api.clone(), &live.http);
+        self.turn(|pipeline, _| pipeline.switch(api, http));
+        self.connections.switch(http);
     }
 
     pub fn snapshot(&self) -> Snapshot {

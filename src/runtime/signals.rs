@@ -6,7 +6,7 @@ use std::time::Duration;
 pub enum Signal {
     /// SIGTERM or SIGINT.
     Stop,
-    /// SIGHUP: nothing can be reread yet.
+    /// SIGHUP: the configuration is to be read again.
     Reload,
 }
 

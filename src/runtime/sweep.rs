@@ -58,6 +58,10 @@ pub async fn receive(shard: Rc<Shard>, receiver: ConnectedReceiver<Parcel>) {
                 let from = shard.index;
                 shard.mesh.send(to, Parcel::Observed { from, snapshot });
             }
+            Parcel::Switch(live) => {
+                shard.switch(&live);
+                shard.mesh.send(shard.mesh.members() - 1, Parcel::Switched);
+            }
             Parcel::Recovered(points) => {
                 shard.turn(|pipeline, now| pipeline.recover(&points, now));
             }
@@ -74,6 +78,7 @@ pub async fn receive(shard: Rc<Shard>, receiver: ConnectedReceiver<Parcel>) {
             | Parcel::Observed { .. }
             | Parcel::Report { .. }
             | Parcel::Job { .. }
+            | Parcel::Switched
             | Parcel::ToCore(_) => {}
         }
     }

@@ -494,6 +494,15 @@ pub static METRICS: &[Metric] = &[
         "A journal write, with its fdatasync where durability is fsync.",
         Stage::Commit,
     ),
+    family(
+        "flux_config_reloads_total",
+        &["outcome"],
+        "Times the configuration was read again, on SIGHUP: taken by every shard, or refused.",
+        |_, process, put| {
+            put(&["ok"], process.reloads.ok);
+            put(&["refused"], process.reloads.refused);
+        },
+    ),
     // The process. The first name is the one every Prometheus client library uses.
     Metric {
         name: "process_start_time_seconds",

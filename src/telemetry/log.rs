@@ -8,6 +8,7 @@
 
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,15 +37,29 @@ pub enum Format {
 }
 
 /// Where lines go and which are written; passed by value, there is no global one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Logger {
-    pub level: Level,
-    pub format: Format,
+    /// All copies share it, so that a reload reaches them.
+    level: &'static AtomicU8,
+    format: Format,
 }
 
 impl Logger {
+    /// One for the life of the process: its level is never freed.
+    pub fn new(level: Level, format: Format) -> Logger {
+        Logger {
+            level: Box::leak(Box::new(AtomicU8::new(level as u8))),
+            format,
+        }
+    }
+
+    /// For this one and all its copies.
+    pub fn set_level(self, level: Level) {
+        self.level.store(level as u8, Ordering::Relaxed);
+    }
+
     pub fn say(self, level: Level, message: fmt::Arguments<'_>) {
-        if level > self.level {
+        if level as u8 > self.level.load(Ordering::Relaxed) {
             return;
         }
         // A clock before 1970 shows as 1970: the line matters more than its time.

@@ -66,6 +66,14 @@ pub struct Process {
     pub started_at_seconds: u64,
     /// The prefixes, all different, in the order of the index in `api::Tally::namespace`.
     pub namespaces: Vec<String>,
+    pub reloads: Reloads,
+}
+
+/// How often the configuration was read again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reloads {
+    pub ok: u64,
+    pub refused: u64,
 }
 
 const _: fn() = || {

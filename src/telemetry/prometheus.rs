@@ -98,6 +98,7 @@ fn push(out: &mut String, text: impl Display) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Reloads;
     use super::super::counters::{Endpoint, Reject};
     use super::super::latency::Stage;
     use super::*;
@@ -108,6 +109,7 @@ mod tests {
             version: "0.1.0",
             started_at_seconds: 1_478_021_700,
             namespaces: vec!["warehouse-1".into(), "a\\b\"c\nd".into()],
+            reloads: Reloads { ok: 2, refused: 1 },
         }
     }
 
@@ -152,6 +154,8 @@ mod tests {
             "flux_request_duration_seconds_sum 40.0018",
             "flux_request_duration_seconds_count 3",
             "process_start_time_seconds 1478021700",
+            "flux_config_reloads_total{outcome=\"ok\"} 2",
+            "flux_config_reloads_total{outcome=\"refused\"} 1",
             "flux_build_info{version=\"0.1.0\"} 1",
         ] {
             assert!(

@@ -159,13 +159,17 @@ fn confine(
     Ok(())
 }
 
-fn spawn(builder: &Builder, dir: &Path) -> Daemon {
+fn write_config(builder: &Builder, dir: &Path) {
     let config: String = builder
         .settings
         .iter()
         .map(|(key, value)| format!("{key} = {value}\n"))
         .collect();
     fs::write(dir.join("flux.toml"), config).expect("a file of our own");
+}
+
+fn spawn(builder: &Builder, dir: &Path) -> Daemon {
+    write_config(builder, dir);
     // Another build can be judged by the same tests: a release one, an installed one.
     let program = std::env::var("FLUX_UNDER_TEST");
     let mut command = Command::new(program.as_deref().unwrap_or(env!("CARGO_BIN_EXE_flux")));
@@ -240,6 +244,24 @@ impl Flux {
             ..self.builder
         };
         self.builder = change(std::mem::replace(&mut self.builder, blank));
+    }
+
+    /// Changes the configuration's file and has it read again; `ok`: whether it is expected to be taken. Returns
+    /// when it was, or was refused.
+    pub fn reload(&mut self, ok: bool, change: impl FnOnce(Builder) -> Builder) {
+        self.change(change);
+        write_config(&self.builder, self.dir.path());
+        let outcome = if ok { "ok" } else { "refused" };
+        let before = self.reloads(outcome);
+        self.daemon.signal(libc::SIGHUP);
+        wait_until(&format!("a reload is {outcome}"), || {
+            self.reloads(outcome) > before
+        });
+    }
+
+    fn reloads(&self, outcome: &str) -> f64 {
+        let label = format!("outcome=\"{outcome}\"");
+        self.metrics().with("flux_config_reloads_total", &label)
     }
 
     pub fn wait_ready(&mut self) {

@@ -7,6 +7,7 @@
 // Every test file is a crate of its own and uses its own part of this.
 #![allow(dead_code)]
 
+pub mod apache;
 pub mod blackhole;
 pub mod carbon;
 pub mod cgroup;

@@ -18,16 +18,9 @@ impl Nginx {
     /// `/flux/` as nginx's example has it, and `/apache/` as the Apache example's `ProxyPass` without a
     /// trailing slash makes it: the program then sees `//metric_data`.
     pub fn in_front_of(flux_port: u16) -> Nginx {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let path = dir.path().display();
         let port = free_port();
-        let config = format!(
-            "daemon off; master_process off; pid {path}/nginx.pid; error_log stderr warn;\n\
-             events {{ worker_connections 256; }}\n\
-             http {{\n\
-               access_log off; gzip on;\n\
-               client_body_temp_path {path}/body; proxy_temp_path {path}/proxy;\n\
-               fastcgi_temp_path {path}/f; uwsgi_temp_path {path}/u; scgi_temp_path {path}/s;\n\
+        let site = format!(
+            "  gzip on;\n\
                upstream flux {{ server 127.0.0.1:{flux_port}; keepalive 20; }}\n\
                server {{\n\
                  listen 127.0.0.1:{port};\n\
@@ -39,7 +32,23 @@ impl Nginx {
                  proxy_set_header X-Forwarded-Proto $scheme;\n\
                  location /flux/ {{ proxy_pass http://flux/; }}\n\
                  location /apache {{ proxy_pass http://flux/; }}\n\
-               }}\n\
+               }}\n"
+        );
+        Nginx::start(&site, port)
+    }
+
+    /// `site` stands inside `http { … }` and listens on `port`.
+    pub fn start(site: &str, port: u16) -> Nginx {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().display();
+        let config = format!(
+            "daemon off; master_process off; pid {path}/nginx.pid; error_log stderr warn;\n\
+             events {{ worker_connections 256; }}\n\
+             http {{\n\
+               access_log off;\n\
+               client_body_temp_path {path}/body; proxy_temp_path {path}/proxy;\n\
+               fastcgi_temp_path {path}/f; uwsgi_temp_path {path}/u; scgi_temp_path {path}/s;\n\
+             {site}\n\
              }}\n"
         );
         let file = dir.path().join("nginx.conf");
