@@ -150,6 +150,8 @@ pub struct Pipeline {
     pressed: bool,
     /// Responses say `Connection: close`.
     draining: bool,
+    /// Nothing new is admitted.
+    stopping: bool,
 }
 
 impl Pipeline {
@@ -183,6 +185,7 @@ impl Pipeline {
             answered: Vec::new(),
             pressed: false,
             draining: false,
+            stopping: false,
         }
     }
 
