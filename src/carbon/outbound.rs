@@ -222,16 +222,20 @@ impl Outbound {
     }
 
     /// The connection is gone: everything kept goes to the front of its queue again.
-    pub fn lost(&mut self, mut on_delivered: impl FnMut(&Frame, Delivery)) {
+    pub fn lost(&mut self, on_delivered: impl FnMut(&Frame, Delivery)) {
+        self.take_back(REFUSALS_MAX, on_delivered);
+    }
+
+    fn take_back(&mut self, refusals_max: u32, mut on_delivered: impl FnMut(&Frame, Delivery)) {
         self.acknowledged = 0;
-        self.delivered = 0;
         self.acknowledged_bytes = 0;
+        self.delivered = 0;
         self.position = 0;
         let refused = u32::from(!std::mem::take(&mut self.silent));
         while let Some(mut sent) = self.written.pop_back() {
             sent.acknowledged_ms = None;
             sent.refusals += refused;
-            if sent.refusals < REFUSALS_MAX {
+            if sent.refusals < refusals_max {
                 self.queues[sent.frame.lane as usize]
                     .waiting
                     .push_front(sent);
@@ -254,13 +258,13 @@ impl Outbound {
     }
 
     /// Takes out the oldest live frame that may still have to be sent: an orderly stop writes it to the
-    /// journal. Those of earlier runs are there already.
-    /// Says how many of its points were not delivered yet.
+    /// journal. Those of earlier runs are there already. Says how many of its points were not delivered yet.
     pub fn take_backlog(&mut self) -> Option<(Rc<Frame>, u32)> {
         if self.written.is_empty() {
             self.flush();
         } else {
-            self.lost(|_, _| {});
+            // However often they were written: the journal asks carbon nothing.
+            self.take_back(u32::MAX, |_, _| {});
         }
         let sent = self.queues[Lane::Live as usize].waiting.pop_front()?;
         if sent.delivered {
@@ -269,12 +273,6 @@ impl Outbound {
         self.queued.take(&sent.frame);
         let points = sent.frame.points;
         Some((sent.frame, points))
-    }
-
-    /// Live frames that may still have to be sent, delivered or not: [`Outbound::take_backlog`] has something.
-    pub fn has_backlog(&self) -> bool {
-        let live = |sent: &Sent| sent.frame.lane == Lane::Live;
-        !self.queues[Lane::Live as usize].is_empty() || self.written.iter().any(live)
     }
 
     pub fn protocol(&self) -> Protocol {
@@ -532,7 +530,6 @@ pub(super) mod tests {
         outbound.acknowledged(u64::MAX, 0);
         outbound.tick(1000, |_, _| {});
         assert_eq!(outbound.points_queued(), 0);
-        assert!(outbound.has_backlog());
         // Lines of 8 bytes: four cover the last 30.
         assert_eq!(outbound.take_gone().live, 1);
         let backlog: Vec<String> =
@@ -540,6 +537,22 @@ pub(super) mod tests {
                 .collect();
         assert_eq!(backlog.len(), 4, "{backlog:?}");
         assert_eq!(backlog[0], "b 1.0 5\n");
-        assert!(!outbound.has_backlog());
+        assert_eq!(outbound.take_gone(), Points::default());
+    }
+
+    #[test]
+    fn a_backlog_has_also_what_was_written_as_often_as_is_allowed() {
+        let mut outbound = Outbound::new(LIMITS);
+        push(&mut outbound, "a", 0);
+        outbound.flush();
+        for _ in 1..REFUSALS_MAX {
+            outbound.next_due(0);
+            outbound.lost(|_, _| {});
+        }
+        outbound.next_due(0);
+        let (frame, points) = outbound.take_backlog().unwrap();
+        assert_eq!((text(Some(frame)).as_str(), points), ("a 1.0 5\n", 1));
+        // Else the journal would let go of as many points of something else.
+        assert_eq!(outbound.take_gone(), Points::default());
     }
 }

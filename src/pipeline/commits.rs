@@ -46,17 +46,25 @@ impl Pipeline {
     /// have left on the disk.
     pub fn admit(&mut self, earlier_bytes: u64) {
         self.journal.segments.set_earlier_bytes(earlier_bytes);
-        match self.journal.segments.is_full() {
+        self.settle_admission();
+    }
+
+    fn settle_admission(&self) {
+        match self.journal.segments.is_full() || self.stopping {
             true => self.budgets.close(self.settings.shard),
             false => self.budgets.open(self.settings.shard),
         }
     }
 
-    /// The service stops: what carbon has not taken goes to the journal, where it is not there already.
-    /// A step at a time; true when everything is there.
+    /// The service stops: nothing new is admitted, and what carbon has not taken goes to the journal, where it
+    /// is not there already. A step at a time; true when everything is there.
     pub fn keep_backlog(&mut self) -> bool {
-        // Also what is delivered and kept for a redo: carbon may die with it unread when nobody is here to repeat it.
-        if self.journal.durability() == Durability::Memory && self.outbound.has_backlog() {
+        self.stopping = true;
+        self.settle_admission();
+        // From here on also what was admitted before and is decided later: its answer waits for the journal.
+        // And what is delivered and kept for a redo: carbon may die with it unread when nobody is here to
+        // repeat it.
+        if self.journal.durability() == Durability::Memory {
             self.journal.keep_backlog();
             self.backlog = Backlog::Keeping(0);
         }
@@ -81,8 +89,10 @@ impl Pipeline {
         let queued = self.outbound.queued();
         // What earlier runs left is still in their segments.
         let (journalled, lost) = match (&self.backlog, self.journal.durability()) {
-            (Backlog::Keeping(kept), _) if self.journal.is_idle() => (*kept, queued.live),
-            (Backlog::Keeping(kept), _) => (0, kept + queued.live),
+            (Backlog::Keeping(kept), _) => {
+                let unwritten = self.journal.unwritten_points().min(*kept);
+                (kept - unwritten, unwritten + queued.live)
+            }
             (Backlog::Queued, Durability::Memory) => (0, queued.live),
             (Backlog::Queued, Durability::Journal | Durability::Fsync) => {
                 // The deadline may have come before the last write: those are the newest, so hardly delivered.

@@ -190,6 +190,8 @@ pub struct Pipeline {
     pressed: bool,
     /// Responses say `Connection: close`.
     draining: bool,
+    /// Nothing new is admitted.
+    stopping: bool,
 }
 
 impl Pipeline {
@@ -223,6 +225,7 @@ impl Pipeline {
             answered: Vec::new(),
             pressed: false,
             draining: false,
+            stopping: false,
         }
     }
 

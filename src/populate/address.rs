@@ -55,6 +55,10 @@ impl Address {
         }
         let base = Url::parse(&format!("{scheme}://{authority}/")).map_err(|_| Unusable::Host)?;
         let host = base.host().ok_or(Unusable::Host)?;
+        // A host is decoded: what could not stand there as it is may not come in as %22 either.
+        if !bare(&host).chars().all(plain) {
+            return Err(Unusable::Host);
+        }
         let (path, query) = rest.split_at(rest.find('?').unwrap_or(rest.len()));
         let mut tail = String::from(if path.is_empty() { "/" } else { "" });
         encode(path, &mut tail);

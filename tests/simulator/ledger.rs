@@ -34,7 +34,7 @@ pub struct Point {
     /// Writes of frames with it to a connection, in this run.
     writes: u32,
     /// Counted as delivered when that was all that could be known, and then lost with what could have repeated it:
-    /// written too often, or held by a kernel of carbon that died when only memory had it for a redo.
+    /// written too often, or held by a kernel of carbon that died when nothing that survived had it for a redo.
     given_up: bool,
     /// Since when the kernel of carbon has it, in milliseconds; and that it had it for the redo window.
     acknowledged_ms: Option<u64>,
@@ -233,8 +233,13 @@ impl Ledger {
     /// The process was killed; with `power_lost`, and with it what was not synced.
     pub fn killed(&mut self, power_lost: bool, durability: Durability) {
         let run = self.run();
+        let lost = match durability {
+            Durability::Memory => true,
+            Durability::Journal => power_lost,
+            Durability::Fsync => false,
+        };
         for point in &mut self.points {
-            point.given_up |= durability == Durability::Memory && point.matured;
+            point.given_up |= lost && point.matured;
             point.promises.retain(|&(of, durability)| match durability {
                 Durability::Memory => of != run,
                 Durability::Journal => !power_lost,

@@ -13,7 +13,8 @@ use std::rc::Rc;
 const FAREWELL_US: u64 = 500_000;
 const USER_TIMEOUT_US: u64 = 15_000_000;
 const CONNECT_TIMEOUT_US: u64 = 3_000_000;
-const BACKOFF_US: [u64; 2] = [20_000, 1_500_000];
+/// The program goes up to 1.5 s; here a frame shall meet its bound of repeats within a life.
+const BACKOFF_US: [u64; 2] = [20_000, 200_000];
 
 enum Stage {
     Down { until_us: u64 },

@@ -26,6 +26,8 @@ pub type Step<T = ()> = Result<T, Killed>;
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     pub batch_max: usize,
+    /// Steps between its changes, about.
+    pub weather_every: u64,
     pub check: bool,
     /// The power is lost, and not only the process.
     pub power: bool,
@@ -44,6 +46,8 @@ pub struct World {
     pub trace: Trace,
     pub now_us: u64,
     wall_offset: i64,
+    /// How much time passes between steps: at ten, what takes long comes to its end within a life.
+    pub pace: u64,
     /// Effects until the process is killed.
     pub effects_left: u64,
     pub disk: Disk,
@@ -68,13 +72,19 @@ impl World {
             clock_jumps: fails() && fails(),
             stalls: fails(),
             bits_flip: fails() && fails(),
+            weather_every: dice.pick(&[50, 150, 1000]),
             batch_max: dice.pick(&[1, 4, 12]),
             check: !dice.one_in(12),
         };
         let mut ledger = Ledger::default();
+        let long = dice.one_in(4);
         for metric in 0..dice.between(2, 16) {
             // Long names fill segments quickly.
-            let nodes = dice.pick(&[0, 0, 1, 3, 15]);
+            let nodes = if long {
+                15
+            } else {
+                dice.pick(&[0, 0, 1, 3, 15])
+            };
             let space = if dice.one_in(4) { "vista." } else { "" };
             let node = format!(".{}", "x".repeat(99));
             ledger.metric(format!("{space}m{metric}{}", node.repeat(nodes)));
@@ -85,6 +95,7 @@ impl World {
             trace: Trace::new(seed, show),
             now_us: 0,
             wall_offset: 0,
+            pace: 1,
             effects_left: u64::MAX,
             disk: Disk::default(),
             carbon: Carbon::new(),
@@ -141,8 +152,8 @@ impl World {
     pub fn pass(&mut self) {
         self.now_us += match self.dice.below(1000) {
             0..800 => 0,
-            800..950 => self.dice.below(1000),
-            950..999 => self.dice.between(1000, 5000),
+            800..950 => self.pace * self.dice.below(1000),
+            950..999 => self.pace * self.dice.between(1000, 5000),
             _ if self.plan.stalls => {
                 let us = self.dice.pick(&[50_000, 400_000, 3_000_000, 16_000_000]);
                 self.note("stands still", [us, 0]);
@@ -162,7 +173,7 @@ impl World {
 
     /// Something outside breaks, or is well again.
     pub fn weather(&mut self) {
-        if !self.dice.one_in(150) {
+        if !self.dice.one_in(self.plan.weather_every) {
             return;
         }
         match self.dice.below(8) {
@@ -229,10 +240,10 @@ impl World {
     }
 
     fn disk_weather(&mut self) {
-        match self.dice.below(6) {
-            0 => self.disk.full = true,
-            1 => self.disk.broken = Some(self.dice.below(4) as u16),
-            2 => self.slow_until_us = self.now_us + self.dice.between(1000, 3_000_000),
+        match self.dice.below(8) {
+            0 | 1 => self.disk.full = true,
+            2..=4 => self.disk.broken = Some(self.dice.below(3) as u16),
+            5 => self.slow_until_us = self.now_us + self.dice.between(1000, 3_000_000),
             _ => {
                 self.disk.full = false;
                 self.disk.broken = None;
