@@ -135,7 +135,10 @@ mod tests {
         assert!(!told(&mut watch, 103));
         watch.asks(HASH, 1);
         watch.begin(HASH, "a");
-        assert!(told(&mut watch, 104), "before the third job's mark is known");
+        assert!(
+            told(&mut watch, 104),
+            "before the third job's mark is known"
+        );
         watch.found(HASH, Some(104));
         assert!(told(&mut watch, 105), "and after it");
         for _ in 0..3 {

@@ -63,10 +63,18 @@ pub struct Leave {
 /// From a metric's owner to the populate core.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ToCore {
-    Start { token: u64, mark: Option<u32> },
+    Start {
+        token: u64,
+        mark: Option<u32>,
+    },
     /// Every live point so far that had to be told was told before this.
-    AllTold { token: u64 },
-    Live { metric: String, from: u32 },
+    AllTold {
+        token: u64,
+    },
+    Live {
+        metric: String,
+        from: u32,
+    },
 }
 
 /// What Vista reads beside marks; best effort, as the heartbeat is.

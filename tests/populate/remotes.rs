@@ -210,10 +210,7 @@ fn what_cannot_be_a_job_is_refused_at_the_request_and_asks_nobody() {
     }
     let (status, message) = refused(&body("rrd", "t", "refused.a", json!([url])));
     assert_eq!(status, 400, "{message}");
-    assert_eq!(
-        refused(&body("graphite", "t", "", json!([url]))).0,
-        400
-    );
+    assert_eq!(refused(&body("graphite", "t", "", json!([url]))).0, 400);
     assert_eq!(refused("{").0, 400);
     assert_eq!(refused("{}").0, 400);
     assert_eq!(flux.client().get("/populate_metric").status, 405);
