@@ -7,6 +7,8 @@
 #
 #   loadtest/populate.sh      ROUNDS=5 SECONDS_EACH=10 JOBS=100 POINTS=130000 FLUX_CPU=0 LOAD_CPU=1
 #                             RATE= requests a second; unset: half of what closed loops reach first
+#                             OFFER_NICE=-19 lets the load go before the others on its CPU, so that its own waiting
+#                             for that CPU is not taken for the service's (needs root)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${ROUNDS:-5}
@@ -16,6 +18,7 @@ points=${POINTS:-130000}
 flux_cpu=${FLUX_CPU:-0}
 load_cpu=${LOAD_CPU:-1}
 rate=${RATE:-}
+offer_nice=${OFFER_NICE:-0}
 target=${CARGO_TARGET_DIR:-target}
 key=abcdefghijklmnopqrstuvwxyz012345
 
@@ -58,17 +61,17 @@ metric() { # name with its labels
   curl -fsS "http://127.0.0.1:$admin/metrics" | awk -v name="$1" '$1 == name { print $2 }'
 }
 
-# User and system time in ticks: of one thread, the oldest of its name (its executor); of the process.
-thread_ticks() { # pid, name
+# The oldest thread whose name begins so is the executor; the others are its helpers.
+executor() { # pid, name
   local task
   for task in $(ls "/proc/$1/task" | sort -n); do
-    if [ "$(cat "/proc/$1/task/$task/comm")" = "$2" ]; then
-      awk '{ sub(/^.*\) /, ""); print $12 + $13 }' "/proc/$1/task/$task/stat"
-      return
-    fi
+    case "$(cat "/proc/$1/task/$task/comm")" in "$2"*) echo "$task"; return ;; esac
   done
   fail "no thread $2: $(cat "/proc/$1"/task/*/comm | sort | uniq -c)"
 }
+
+# User and system time in ticks: of one thread, and of the process.
+thread_ticks() { awk '{ sub(/^.*\) /, ""); print $12 + $13 }' "/proc/$1/task/$2/stat"; }
 process_ticks() { awk '{ sub(/^.*\) /, ""); print $12 + $13 }' "/proc/$1/stat"; }
 
 start() {
@@ -90,8 +93,9 @@ TOML
   pids+=("$sink" "$flux")
   wait_http sink "http://127.0.0.1:$report/"
   wait_http flux "http://127.0.0.1:$admin/readyz"
+  shard_thread=$(executor "$flux" shard-0)
   # The shard's place is its own choice; it must be the one we mean.
-  taskset -cp "$flux_cpu" "$(for t in /proc/$flux/task/*; do [ "$(cat "$t/comm")" = shard-0 ] && basename "$t"; done | sort -n | head -n 1)" >/dev/null
+  taskset -cp "$flux_cpu" "$shard_thread" >/dev/null
 }
 
 stop() {
@@ -102,7 +106,7 @@ stop() {
 offer() { # rate, and jobs if any
   local offered=$1
   shift
-  taskset -c "$load_cpu" "$target/release/examples/offer" "$http" "$key" "$offered" "$seconds" "$@"
+  taskset -c "$load_cpu" nice -n "$offer_nice" "$target/release/examples/offer" "$http" "$key" "$offered" "$seconds" "$@"
 }
 
 field() { sed -E "s/.* $1=([0-9.]+).*/\1/" "$work/offer"; }
@@ -110,10 +114,10 @@ field() { sed -E "s/.* $1=([0-9.]+).*/\1/" "$work/offer"; }
 round() { # with|without
   local shard whole
   start
-  shard=$(thread_ticks "$flux" shard-0)
+  shard=$(thread_ticks "$flux" "$shard_thread")
   whole=$(process_ticks "$flux")
   if [ "$1" = with ]; then offer "$rate" "$jobs" "$history"; else offer "$rate"; fi >"$work/offer"
-  shard=$(($(thread_ticks "$flux" shard-0) - shard))
+  shard=$(($(thread_ticks "$flux" "$shard_thread") - shard))
   whole=$(($(process_ticks "$flux") - whole))
   [ "$(field not2xx)" -eq 0 ] && [ "$(field errors)" -eq 0 ] || fail "$(cat "$work/offer")"
   local n hz
