@@ -38,7 +38,8 @@ pub struct Ask {
 pub enum Next<'w> {
     /// Fetch it, and give the answer to [`Work::answered`].
     Fetch(Ask),
-    /// Keep this with the job ([`Jobs::found`](super::jobs::Jobs::found)), then call [`Work::kept`].
+    /// Tell [`Work::heard`] what the owner has accepted live so far, and if this is still what is next,
+    /// keep it with the job ([`Jobs::found`](super::jobs::Jobs::found)) and call [`Work::kept`].
     Keep(Option<u32>),
     /// Everything is fetched. Ask the owner for the first live timestamp accepted since the job was, and
     /// give it to [`Work::live`].
@@ -87,6 +88,8 @@ pub struct Work {
     accepted: Accepted,
     options: Options,
     stage: Stage,
+    /// As it stood when it gave the mark that is to be kept.
+    search: Option<Search>,
     mark: Option<u32>,
     recent: bool,
     /// A young stored mark: the target is known, whatever comes of this.
@@ -117,6 +120,7 @@ impl Work {
         };
         Work {
             stage,
+            search: None,
             mark,
             recent,
             known: recent && !from_graphite,
@@ -203,7 +207,10 @@ impl Work {
                     .ok()
                     .and_then(|found| found.newest_value)
                 {
-                    Some(mark) => self.stage = Stage::Keep(Some(mark)),
+                    Some(mark) => {
+                        self.search = Some(search.clone());
+                        self.stage = Stage::Keep(Some(mark));
+                    }
                     None => search.widen(),
                 }
             }
@@ -257,6 +264,19 @@ impl Work {
             self.newest = newest;
         }
         Ok(())
+    }
+
+    /// The first live timestamp accepted since the job was, if there is one yet. Graphite may have had that
+    /// point by the time it was asked; then it is asked once more, for what is older.
+    pub fn heard(&mut self, from: Option<u32>) {
+        let first = from.into_iter().chain(self.accepted.live).min();
+        self.accepted.live = first;
+        if let (Stage::Keep(Some(mark)), Some(first)) = (&self.stage, first)
+            && *mark >= first
+            && let Some(search) = self.search.take()
+        {
+            self.stage = Stage::Search(search);
+        }
     }
 
     /// The starting mark that Graphite gave is kept with the job.

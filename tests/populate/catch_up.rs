@@ -208,6 +208,41 @@ fn live_points_that_come_meanwhile_are_not_overwritten_and_hide_nothing() {
 }
 
 #[test]
+fn a_live_point_that_graphite_has_by_the_time_it_is_asked_hides_nothing() {
+    let blackhole = Blackhole::start();
+    let history = hours(4, now());
+    let first = minute(now()) - 1800;
+    let gate = Gate::default();
+    let (replied, held) = (history.clone(), gate.clone());
+    // The local Graphite answers only when it has the live point.
+    let remote = Remote::start(move |path| match path.contains("local") {
+        true => {
+            held.wait();
+            graphite_series([(first, Some(7.0))])
+        }
+        false => series(&replied),
+    });
+    let flux = Flux::builder()
+        .carbon(&blackhole.endpoint())
+        .set_text("populate.graphite", &remote.url("/local/render"))
+        .start();
+    let urls = [remote.url("/remote/render/?target=a")];
+    assert_eq!(post(&flux, &graphite_job("raced.a", &urls)).status, 204);
+    remote.wait_asked(1);
+    assert_eq!(flux.post(&single(KEY, "raced.a", first, 7.0)).status, 204);
+    blackhole.wait_points(1);
+    gate.open();
+    wait_done(&flux, 1);
+    let before = history.range(..first).map(|(at, value)| (*at, *value));
+    let mut expected = bits(before);
+    expected.extend(bits([(first, 7.0)]));
+    let points = blackhole.wait_points(expected.len());
+    let mut ours: Vec<_> = of(&points, "raced.a").collect();
+    ours.sort_unstable();
+    assert_eq!(ours, expected);
+}
+
+#[test]
 fn a_job_posted_while_another_of_its_metric_runs_counts_live_points_from_its_own_start() {
     let blackhole = Blackhole::start();
     let history = hours(4, now());

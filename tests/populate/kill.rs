@@ -1,6 +1,6 @@
 //! Killed in the middle of 50 jobs of 50 metrics, with live points for the same metrics meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -297,8 +297,22 @@ fn killed_in_the_middle_graphites_render_api_has_every_value() {
         let expected = &books[index as usize];
         let (first, last) = (expected.first_key_value(), expected.last_key_value());
         let (from, until) = (first.expect("points").0 - 1, *last.expect("points").0);
-        wait_for(&format!("{} is whole", name(index)), LONG, || {
-            (local.values(&name(index), from, until) == *expected).then_some(())
-        });
+        let mut differ = Vec::new();
+        let until_whole = std::time::Instant::now() + LONG;
+        while std::time::Instant::now() < until_whole {
+            let held = local.values(&name(index), from, until);
+            let all: BTreeSet<u32> = held.keys().chain(expected.keys()).copied().collect();
+            let pair = |at: u32| (at, held.get(&at).copied(), expected.get(&at).copied());
+            differ = all
+                .into_iter()
+                .map(pair)
+                .filter(|(_, held, expected)| held != expected)
+                .collect();
+            if differ.is_empty() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert!(differ.is_empty(), "{}: {differ:?}", name(index));
     }
 }

@@ -57,8 +57,11 @@ fn run(
                 work.answered(answer.as_deref().map(str::as_bytes).map_err(|cause| *cause));
             }
             Next::Keep(mark) => {
-                log.kept.push(mark);
-                work.kept();
+                work.heard(live);
+                if work.next(NOW) == Next::Keep(mark) {
+                    log.kept.push(mark);
+                    work.kept();
+                }
             }
             Next::AskLive => work.live(live),
             Next::Send(bins) => {
@@ -201,6 +204,23 @@ fn graphite_gives_the_mark_from_the_first_window_that_has_a_value_older_than_the
         ["http://p/q?query=a%5B15d%5D"],
         "an old stored mark is not recent"
     );
+}
+
+#[test]
+fn a_live_point_that_graphite_had_before_we_heard_of_it_is_no_mark() {
+    let live = NOW - NOW % 60 - 1800;
+    let job = accepted(Remote::Graphite, Start::Unknown, &["http://g/1"]);
+    let mut work = Work::new(&job, &options(), NOW);
+    let (log, outcome) = run(&mut work, Some(live), |url| match url {
+        "http://g/1" => graphite(&[(Some(1.0), live - 600), (Some(2.0), live - 60)]),
+        _ => graphite(&[(Some(9.0), live - 600), (Some(7.0), live)]),
+    });
+    // The same window once more, which then has only what is older.
+    assert_eq!(log.asked.len(), 3);
+    assert_eq!(log.asked[0], log.asked[1]);
+    assert_eq!(log.kept, [Some(live - 600)]);
+    assert_eq!(log.sent, [(live - 60, 2.0)]);
+    assert_eq!(sent(&outcome).points, 1);
 }
 
 #[test]

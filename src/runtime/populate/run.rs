@@ -78,19 +78,15 @@ async fn run(populate: Rc<Populate>, accepted: Accepted) {
         match work.next(clock()) {
             Next::Fetch(ask) => work = fetch(&populate, work, ask).await,
             Next::Keep(mark) => {
-                populate.jobs.borrow_mut().found(id, mark);
-                populate.writes.ring();
-                work.kept();
+                let from = populate.first_live(&run, id, &accepted).await;
+                work.heard(from);
+                if work.next(clock()) == Next::Keep(mark) {
+                    populate.jobs.borrow_mut().found(id, mark);
+                    populate.writes.ring();
+                    work.kept();
+                }
             }
-            Next::AskLive => {
-                let token = populate.ask(Asked::FirstLive(id));
-                let metric = accepted.job.metric.clone();
-                populate.tell(ToOwner::AskLive { token, metric });
-                run.heard_all().await;
-                // What the owner told of since the job was accepted, in this run or an earlier one. Not what it
-                // told other jobs of the metric before.
-                work.live(populate.accepted(id).and_then(|accepted| accepted.live));
-            }
+            Next::AskLive => work.live(populate.first_live(&run, id, &accepted).await),
             Next::Send(points) => {
                 let handed = populate
                     .core
@@ -152,6 +148,17 @@ async fn fetch(populate: &Populate, mut work: Work, ask: Ask) -> Work {
 }
 
 impl Populate {
+    /// The first live timestamp that was accepted since the job was, in this run or an earlier one; not what the
+    /// owner told other jobs of the metric before.
+    async fn first_live(&self, run: &Run, id: u64, accepted: &Accepted) -> Option<u32> {
+        run.told.set(false);
+        let token = self.ask(Asked::FirstLive(id));
+        let metric = accepted.job.metric.clone();
+        self.tell(ToOwner::AskLive { token, metric });
+        run.heard_all().await;
+        self.accepted(id)?.live
+    }
+
     /// The end of a job, with everything it sent delivered.
     pub(super) fn finish(&self, id: u64, outcome: Outcome) {
         self.runs.borrow_mut().remove(&id);
