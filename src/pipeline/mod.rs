@@ -447,6 +447,7 @@ impl Pipeline {
         self.delivered(now, |outbound, on_delivered| {
             outbound.tick(now.ms(), on_delivered);
         });
+        self.settle_admission();
     }
 
     pub fn drain(&mut self) {
