@@ -149,6 +149,9 @@ impl Owner {
             Some(entry) if point.timestamp <= entry.timestamp => Fate::Duplicate {
                 same: point.timestamp == entry.timestamp,
             },
+            // The store may hold a newer one: of an earlier run that delivered it before what is recovered now, or of
+            // before a silence.
+            Some(entry) if entry.unchecked && self.store_up => Fate::Unknown,
             Some(entry) if entry.unchecked => Fate::Accept(Accepted::Unchecked),
             Some(_) => Fate::Accept(Accepted::Live),
             None if self.store_up => Fate::Unknown,
@@ -214,8 +217,9 @@ impl Owner {
         mut done: impl FnMut(Group),
     ) {
         for (hash, mark) in self.lookups.answered(id).into_iter().flatten().zip(marks) {
-            if let Some(timestamp) = mark {
-                self.raise(hash, timestamp);
+            match mark {
+                Some(timestamp) => self.raise(hash, timestamp),
+                None => self.table.checked(hash),
             }
             let known = self.table.get(hash).map(|entry| entry.timestamp);
             self.watch.found(hash, known.max(mark));
@@ -450,6 +454,35 @@ mod tests {
                 .decide(group(&[("c", 1, false)]), &mut sent, 0)
                 .is_none()
         );
+    }
+
+    #[test]
+    fn what_was_accepted_without_the_store_is_looked_up_before_anything_newer_is_accepted() {
+        let mut table = Table::new(1000);
+        let hash = |name: &str| NameHasher::new([3; 16]).hash(name);
+        table.recovered(hash("a"), 10);
+        table.recovered(hash("b"), 10);
+        let mut owner = Owner::new(table, true, 0, Lookups::new(50));
+        let mut sent = Sent::default();
+        let points = [
+            ("a", 10, false),
+            ("a", 15, false),
+            ("a", 25, false),
+            ("b", 15, false),
+            ("b", 16, false),
+        ];
+        assert!(owner.decide(group(&points), &mut sent, 0).is_none());
+        assert_eq!(
+            stamps(&sent),
+            [],
+            "a is under way, and the store may know more"
+        );
+        let mark = |name: &str| (name == "a").then_some(20);
+        assert_eq!(answer(&mut owner, &mut sent, mark), 1);
+        assert_eq!(stamps(&sent), [("a", 25), ("b", 15), ("b", 16)]);
+        assert!(sent.0.iter().all(|sent| sent.2 == Accepted::Live));
+        let again = group(&[("b", 17, false)]);
+        assert!(owner.decide(again, &mut sent, 0).is_some(), "asked once");
     }
 
     #[test]

@@ -49,8 +49,11 @@ impl Pipeline {
         self.settle_admission();
     }
 
-    fn settle_admission(&self) {
-        match self.journal.segments.is_full() || self.stopping {
+    /// A write that takes long does not hold up carbon, so what is delivered gives its budget back while its
+    /// record still waits: that too is bounded, or a disk that hangs would fill the memory.
+    pub(super) fn settle_admission(&self) {
+        let waits = self.journal.pending_bytes() > self.budgets.limit();
+        match self.stopping || waits || self.journal.segments.is_full() {
             true => self.budgets.close(self.settings.shard),
             false => self.budgets.open(self.settings.shard),
         }

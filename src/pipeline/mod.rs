@@ -468,6 +468,7 @@ impl Pipeline {
             outbound.tick(now.ms(), on_delivered);
         });
         self.beside.tick(now.unix_seconds, now.ms());
+        self.settle_admission();
     }
 
     /// From here on it is decided by another configuration. Only ever between two turns.

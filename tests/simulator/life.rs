@@ -211,12 +211,13 @@ fn note_inexactness(process: &Process, world: &mut World) {
     let sum = process.sum();
     let run = world.ledger.runs.last_mut().expect("it has begun");
     run.inexact |= sum.evicted_unsaved > 0;
-    run.inexact |= sum.evicted > 0 && (sum.unchecked > 0 || world.store.forgot);
-    run.joined &= sum.unchecked == 0;
+    run.inexact |= sum.evicted > 0 && (sum.silences > 0 || world.store.forgot);
+    run.joined &= sum.silences == 0;
     for (what, count) in [
         ("evicted", sum.evicted),
         ("evicted before it was saved", sum.evicted_unsaved),
         ("unchecked", sum.unchecked),
+        ("the store was silent", sum.silences),
         ("unconfirmed", sum.unconfirmed),
         ("frames repeated", sum.repeated),
         ("duplicates", sum.duplicate),

@@ -87,6 +87,8 @@ pub struct Sum {
     pub refused: u64,
     pub accepted: u64,
     pub unchecked: u64,
+    /// How often a look-up was given up.
+    pub silences: u64,
     pub duplicate: u64,
     pub delivered: u64,
     pub unconfirmed: u64,
@@ -290,6 +292,7 @@ impl Process {
                 sum.unchecked += decided.unchecked;
                 sum.duplicate += decided.same + decided.older;
             }
+            sum.silences += pipeline.owner().lookups.timeouts;
             sum.queued += pipeline.outbound.points_queued();
             sum.repeated += pipeline.outbound.frames_repeated;
             sum.evicted += pipeline.owner().evicted;
