@@ -6,6 +6,7 @@ use super::endpoint::{
     host_port, host_port_text, last_store, last_store_text, listen, listen_text,
 };
 use super::key::is_key;
+use super::line;
 use super::populate;
 use super::reader::{
     Word, auto_or_number, listeners, namespaces, path, path_text, patterns, patterns_text,
@@ -131,6 +132,9 @@ pub static CATALOG: &[Setting] = &[
         "Milliseconds an orderly stop may take to answer what is under way and deliver what is queued.",
         "well inside the 30 s and 90 s that Kubernetes and systemd wait before they kill."
     ),
+    line::LISTEN,
+    line::NAMESPACE,
+    line::LINE_BYTES_MAX,
     Setting {
         section: "keys",
         key: "self",

@@ -10,6 +10,7 @@ mod check;
 pub mod endpoint;
 mod file;
 pub mod key;
+mod line;
 mod load;
 pub mod populate;
 mod problem;
@@ -36,6 +37,7 @@ use std::path::PathBuf;
 pub struct Config {
     pub data_dir: PathBuf,
     pub http: Http,
+    pub line: Line,
     pub keys: Keys,
     pub points: Points,
     pub last: Last,
@@ -63,6 +65,15 @@ pub struct Http {
     pub request_deadline_ms: u32,
     pub idle_deadline_ms: u32,
     pub drain_deadline_ms: u32,
+}
+
+/// Carbon's line protocol, in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Line {
+    /// None: off.
+    pub listen: Vec<Listen>,
+    pub namespace: String,
+    pub line_bytes_max: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -274,6 +285,7 @@ impl Default for Config {
                 idle_deadline_ms: 75_000,
                 drain_deadline_ms: 10_000,
             },
+            line: Line::default(),
             keys: Keys {
                 self_key: None,
                 self_file: None,
@@ -324,6 +336,16 @@ impl Default for Config {
                 level: Level::Info,
                 format: LogFormat::Text,
             },
+        }
+    }
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Line {
+            listen: Vec::new(),
+            namespace: String::new(),
+            line_bytes_max: 8192,
         }
     }
 }
