@@ -10,6 +10,14 @@ pub struct ReadId {
     generation: u32,
 }
 
+impl ReadId {
+    /// Never under way: what waits for no answer.
+    pub const NOBODY: ReadId = ReadId {
+        index: u32::MAX,
+        generation: 0,
+    };
+}
+
 /// One request's place in the order of answers.
 #[derive(Debug)]
 pub struct Slot {
@@ -163,7 +171,8 @@ impl Reads {
     pub fn close(&mut self, id: ReadId) -> Option<u64> {
         let read = self.get(id)?;
         read.open = false;
-        read.generation = read.generation.wrapping_add(1);
+        // 0 is nobody's.
+        read.generation = read.generation.wrapping_add(1).max(1);
         read.slots.clear();
         let began_us = read.began_us;
         self.free.push(id.index);

@@ -10,9 +10,11 @@ use skyline_flux::dedup::{Owner, lookup::Lookups, table::Table};
 use skyline_flux::http::Limits;
 use skyline_flux::journal::{Durability, Journal, commit};
 use skyline_flux::last::writer::Writer;
-use skyline_flux::pipeline::{Connection, Now, Pipeline, Settings, Stages};
+use skyline_flux::pipeline::{Connection, Feed, Now, Pipeline, Settings, Stages};
 use skyline_flux::populate::address::Hosts;
 use skyline_flux::router::{Gathered, NameHasher};
+use skyline_flux::telemetry::counters::Reject;
+use skyline_flux::telemetry::{Merge, Snapshot};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -144,6 +146,31 @@ impl Shards {
             }
         }
         out
+    }
+
+    /// Feeds one connection of lines of shard 0 with these pieces, each as often as it takes. Returns how often
+    /// it was blocked; `freed` makes room then.
+    fn feed<'p>(
+        &mut self,
+        pieces: impl Iterator<Item = &'p [u8]>,
+        mut freed: impl FnMut(&mut Shards),
+    ) -> usize {
+        let (mut feed, mut rest, mut blocked) = (Feed::default(), Vec::new(), 0);
+        for piece in pieces {
+            rest.extend_from_slice(piece);
+            loop {
+                let now = self.now();
+                let fed = self.shards[0].feed(&mut feed, &rest, now);
+                rest.drain(..fed.consumed);
+                self.pump(&[]);
+                if !fed.blocked {
+                    break;
+                }
+                blocked += 1;
+                freed(self);
+            }
+        }
+        blocked
     }
 
     /// Everything accepted, as lines in no particular order of shards.
@@ -364,4 +391,73 @@ fn requests_touching_a_blocked_owner_end_at_their_deadline_and_others_do_not_not
     all.pump(&[]);
     assert_eq!(all.lines().len(), 16);
     assert_eq!(all.reserved(), 0);
+}
+
+/// A thousand good lines, and what else may stand in a stream of them; what it comes to is 1,003 good points.
+fn carbon_lines() -> (Vec<u8>, Vec<String>) {
+    let mut bytes = Vec::new();
+    let mut expected = Vec::new();
+    for i in 0..1000 {
+        let line = format!("lines.{i} {i}.5 {SECOND}\n");
+        bytes.extend_from_slice(line.as_bytes());
+        expected.push(line.trim_end().to_owned());
+        if i % 100 == 0 {
+            bytes.extend_from_slice(
+                b"two fields\n\r\n\xff 1 1\nbad{name 1 1478021700\nold 1 5\nnan nan -1\n",
+            );
+            bytes.extend_from_slice("x".repeat(9000).as_bytes());
+            bytes.extend_from_slice(b" 1 -1\n");
+        }
+    }
+    bytes.extend_from_slice(b" spread\t2  -1 \r\nspread.b 1e3 1478021700\nspread.b 1e3 1478021700\nblank*s 1 -1\nhalf 1 14780");
+    for line in ["spread 2.0", "spread.b 1000.0", "blank_s 1.0"] {
+        expected.push(format!("{line} {SECOND}"));
+    }
+    expected.sort();
+    (bytes, expected)
+}
+
+#[test]
+fn lines_come_to_the_same_points_however_they_are_cut_and_a_bad_one_costs_itself() {
+    let (bytes, expected) = carbon_lines();
+    for (shards, size) in [(1, bytes.len()), (3, 1), (2, 7), (3, 4096), (1, 65_536)] {
+        let mut all = Shards::new(shards, 1 << 24);
+        let blocked = all.feed(bytes.chunks(size), |_| unreachable!("there is room"));
+        assert_eq!(blocked, 0);
+        assert_eq!(all.lines(), expected, "{shards} shards, pieces of {size}");
+        let snapshots = all.shards.iter().map(Pipeline::snapshot);
+        let mut sum = snapshots.fold(Snapshot::default(), |mut sum, one| {
+            sum.merge(&one);
+            sum
+        });
+        let points = &mut sum.counters.points;
+        assert_eq!(points.received, points.decided());
+        assert_eq!(points.received, 1000 + 10 * 6 + 4);
+        assert_eq!(points.duplicate_same, 1);
+        let rejected = |reason| points.rejected[reason as usize];
+        assert_eq!(rejected(Reject::Line), 20);
+        assert_eq!(rejected(Reject::Name), 10);
+        assert_eq!(rejected(Reject::Timestamp), 10);
+        assert_eq!(rejected(Reject::TooLarge), 10);
+        assert_eq!(sum.counters.line.points, 1064);
+        assert_eq!(all.reserved(), 0);
+    }
+}
+
+#[test]
+fn lines_that_find_no_room_are_not_consumed_and_none_is_lost() {
+    let (bytes, expected) = carbon_lines();
+    for shards in [1, 3] {
+        // Room for a dozen lines, fewer than are let in together.
+        let mut all = Shards::new(shards, 1200);
+        let mut delivered = Vec::new();
+        let blocked = all.feed(bytes.chunks(5000), |all| delivered.extend(all.lines()));
+        assert!(blocked > 20, "{blocked}");
+        delivered.extend(all.lines());
+        delivered.sort();
+        assert_eq!(delivered, expected);
+        assert_eq!(all.reserved(), 0);
+        let pauses = all.shards[0].counters.line.pauses;
+        assert!((1..=blocked as u64).contains(&pauses), "{pauses}");
+    }
 }

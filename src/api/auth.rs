@@ -59,6 +59,19 @@ impl Keys {
         }
     }
 
+    /// The number of a namespace that comes without a key, for good; `None` for no namespace.
+    pub fn number(&mut self, namespace: &str) -> Option<u16> {
+        if namespace.is_empty() {
+            return None;
+        }
+        let known = self.namespaces.iter().position(|name| name == namespace);
+        let index = known.unwrap_or_else(|| {
+            self.namespaces.push(namespace.to_owned());
+            self.namespaces.len() - 1
+        });
+        u16::try_from(index).ok()
+    }
+
     /// The distinct prefixes, in the order [`Grant::namespace`] counts them.
     pub fn namespaces(&self) -> &[String] {
         &self.namespaces

@@ -9,6 +9,7 @@ pub mod auth;
 pub mod document;
 pub mod explain;
 pub mod json;
+pub mod line;
 pub mod name;
 pub mod number;
 mod pairs;
@@ -78,6 +79,7 @@ pub struct Api {
     pub skip: skip::Skip,
     pub quotas: quota::Quotas,
     pub telegraf: telegraf::Settings,
+    pub line: line::Settings,
     /// Most that a body may be once its content encoding is undone.
     pub inflated_bytes_max: usize,
 }
@@ -130,8 +132,9 @@ impl Scratch {
 
 impl Api {
     /// Skips nothing and has no quotas; as the defaults have it else.
-    pub fn new(keys: auth::Keys, limits: PointLimits) -> Api {
-        let http = config::Config::default().http;
+    pub fn new(mut keys: auth::Keys, limits: PointLimits) -> Api {
+        let config::Config { http, line, .. } = config::Config::default();
+        let line = line::Settings::of(&line, &mut keys);
         Api {
             keys,
             limits,
@@ -141,18 +144,34 @@ impl Api {
                 sanitise: false,
                 names_bytes_max: http.inflated_bytes_max,
             },
+            line,
             inflated_bytes_max: http.inflated_bytes_max,
         }
     }
 
     /// As configured; `quotas` because they remember what was before.
     pub fn of(config: &config::Config, quotas: quota::Quotas) -> Api {
-        let config::Config {
-            keys, points, http, ..
-        } = config;
-        let own = keys.self_key.as_deref().unwrap_or_default();
-        let keys = auth::Keys::new(own, &keys.namespaces);
+        let (keys, line) = Api::numbered(config, &[]);
+        Api::build(config, keys, line, quotas)
+    }
+
+    /// Keys and what needs none, with the numbers of their namespaces behind those of before.
+    fn numbered(config: &config::Config, before: &[String]) -> (auth::Keys, line::Settings) {
+        let own = config.keys.self_key.as_deref().unwrap_or_default();
+        let mut keys = auth::Keys::after(before, own, &config.keys.namespaces);
+        let line = line::Settings::of(&config.line, &mut keys);
+        (keys, line)
+    }
+
+    fn build(
+        config: &config::Config,
+        keys: auth::Keys,
+        line: line::Settings,
+        quotas: quota::Quotas,
+    ) -> Api {
+        let config::Config { points, http, .. } = config;
         Api {
+            line,
             skip: skip::Skip::new(&points.skip, &points.do_not_skip),
             quotas,
             telegraf: telegraf::Settings {
@@ -166,15 +185,13 @@ impl Api {
 
     /// As a configuration has it that was read again; what was remembered and numbered stays.
     pub fn after(&self, config: &config::Config) -> Result<Api, TooManyNamespaces> {
-        let own = config.keys.self_key.as_deref().unwrap_or_default();
-        let keys = auth::Keys::after(self.keys.namespaces(), own, &config.keys.namespaces);
+        let (keys, line) = Api::numbered(config, self.keys.namespaces());
         if keys.namespaces().len() > usize::from(u16::MAX) {
             return Err(TooManyNamespaces);
         }
         let quota = |name| config.keys.quotas.get(name).copied();
         let quotas = self.quotas.after(keys.namespaces().iter().map(quota));
-        let api = Api::of(config, quotas);
-        Ok(Api { keys, ..api })
+        Ok(Api::build(config, keys, line, quotas))
     }
 
     /// Whether the message's body is looked at, and encoded in a way that can be undone.

@@ -22,6 +22,8 @@ pub enum Problem {
     InvalidTimestamp,
     InvalidValue,
     InvalidStatusCode,
+    /// Of carbon's line protocol: nobody is answered, it is only counted.
+    InvalidLine,
     TooManyPoints,
     BodyTooLarge,
     LargerThanBudget,
@@ -52,6 +54,7 @@ impl Problem {
             InvalidTimestamp => (400, "invalid timestamp", "timestamp"),
             InvalidValue => (400, "invalid value", "value"),
             InvalidStatusCode => (400, "invalid status_code", "parameter"),
+            InvalidLine => (400, "invalid line", "line"),
             TooManyPoints => (413, "too many points in one request", "too_large"),
             BodyTooLarge => (413, "request body too large", "too_large"),
             LargerThanBudget => (

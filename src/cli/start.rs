@@ -18,9 +18,16 @@ pub fn paragraph(config: &Config, placement: &Placement, kernel: &str, key_made:
         populate(placement),
     );
     let listen: Vec<String> = config.http.listen.iter().map(listen_text).collect();
+    let lines = match config.line.listen.as_slice() {
+        [] => String::new(),
+        listen => {
+            let listen: Vec<String> = listen.iter().map(listen_text).collect();
+            format!("; lines, without a key, on {}", listen.join(", "))
+        }
+    };
     let _ = writeln!(
         out,
-        "  listening on {}; admin on {}",
+        "  listening on {}{lines}; admin on {}",
         listen.join(", "),
         config.admin.listen
     );
@@ -147,8 +154,10 @@ mod tests {
             .insert("n".repeat(32), "w".to_owned());
         config.last.store = last_store("redis://sesame:sesame@r").unwrap();
         config.carbon.endpoint = Some(("graphite".to_owned(), 2004));
+        config.line.listen = config.http.listen.clone();
         let text = paragraph(&config, &placement(), "6.18.0", false);
         assert!(!text.contains("ssss") && !text.contains("nnnn") && !text.contains("sesame"));
+        assert!(text.contains("; lines, without a key, on 127.0.0.1:8000; admin"));
         assert!(text.contains("carbon at graphite:2004 (pickle)"));
         assert!(text.contains("last store: redis://(hidden)@r:6379/0"));
     }

@@ -6,6 +6,7 @@ use super::endpoint::{
     host_port, host_port_text, last_store, last_store_text, listen, listen_text,
 };
 use super::key::is_key;
+use super::line;
 use super::outputs;
 use super::populate;
 use super::reader::{
@@ -19,7 +20,7 @@ pub const SHARDS_MAX: u64 = 128;
 
 /// Keys of later versions: known, so that nobody hunts for a typing error. A whole section is named
 /// by its name alone.
-pub const NOT_YET: &[&str] = &["line"];
+pub const NOT_YET: &[&str] = &[];
 
 /// In the order `flux config` prints them; keys of a section stand together.
 pub static CATALOG: &[Setting] = &[
@@ -132,6 +133,9 @@ pub static CATALOG: &[Setting] = &[
         "Milliseconds an orderly stop may take to answer what is under way and deliver what is queued.",
         "well inside the 30 s and 90 s that Kubernetes and systemd wait before they kill."
     ),
+    line::LISTEN,
+    line::NAMESPACE,
+    line::LINE_BYTES_MAX,
     Setting {
         section: "keys",
         key: "self",

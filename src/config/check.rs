@@ -54,10 +54,14 @@ const RULES: &[Rule] = &[
         ],
         journal_fits,
     ),
-    (&["http.listen", "admin.listen"], addresses_differ),
+    (
+        &["http.listen", "line.listen", "admin.listen"],
+        addresses_differ,
+    ),
     (
         &[
             "http.listen",
+            "line.listen",
             "admin.listen",
             "carbon.endpoint",
             "last.store",
@@ -262,16 +266,18 @@ fn skyline_has_redis(config: &Config) -> Option<Problem> {
 fn addresses_differ(config: &Config) -> Option<Problem> {
     let admin = Listen::Tcp(config.admin.listen);
     let mut all: Vec<(&str, &Listen)> = vec![("admin.listen", &admin)];
-    for listen in &config.http.listen {
+    let http = config.http.listen.iter().map(|l| ("http.listen", l));
+    let line = config.line.listen.iter().map(|l| ("line.listen", l));
+    for (own, listen) in http.chain(line) {
         if let Some((key, other)) = all.iter().find(|(_, other)| collide(listen, other)) {
             let (listen, other) = (listen_text(listen), listen_text(other));
             return Some(Problem::new(
-                "http.listen",
+                own,
                 format!("{listen} collides with {other} of {key}"),
                 "give each listener an address of its own",
             ));
         }
-        all.push(("http.listen", listen));
+        all.push((own, listen));
     }
     None
 }
@@ -310,6 +316,7 @@ fn not_our_own_address(config: &Config) -> Option<Problem> {
         .http
         .listen
         .iter()
+        .chain(&config.line.listen)
         .cloned()
         .chain([Listen::Tcp(config.admin.listen)])
         .collect();

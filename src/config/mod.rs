@@ -10,6 +10,7 @@ mod check;
 pub mod endpoint;
 mod file;
 pub mod key;
+mod line;
 mod load;
 mod outputs;
 pub mod populate;
@@ -37,6 +38,7 @@ use std::path::PathBuf;
 pub struct Config {
     pub data_dir: PathBuf,
     pub http: Http,
+    pub line: Line,
     pub keys: Keys,
     pub points: Points,
     pub last: Last,
@@ -67,6 +69,15 @@ pub struct Http {
     pub request_deadline_ms: u32,
     pub idle_deadline_ms: u32,
     pub drain_deadline_ms: u32,
+}
+
+/// Carbon's line protocol, in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Line {
+    /// None: off.
+    pub listen: Vec<Listen>,
+    pub namespace: String,
+    pub line_bytes_max: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -301,6 +312,7 @@ impl Default for Config {
                 idle_deadline_ms: 75_000,
                 drain_deadline_ms: 10_000,
             },
+            line: Line::default(),
             keys: Keys {
                 self_key: None,
                 self_file: None,
@@ -389,6 +401,16 @@ impl Default for Telemetry {
             to_carbon: true,
             host_name: None,
             interval_seconds: 60,
+        }
+    }
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Line {
+            listen: Vec::new(),
+            namespace: String::new(),
+            line_bytes_max: 8192,
         }
     }
 }

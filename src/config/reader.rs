@@ -174,7 +174,7 @@ fn namespace(given: &Given) -> Result<(&str, Option<usize>), String> {
 }
 
 /// A prefix is put before names that were already checked, so it must keep to their rules itself.
-fn prefix_fault(prefix: &str) -> Option<&'static str> {
+pub fn prefix_fault(prefix: &str) -> Option<&'static str> {
     /// Whisper makes one directory per dot; a longer prefix leaves names no room.
     const PREFIX_BYTES_MAX: usize = 255;
     let allowed = |c: char| c.is_ascii_alphanumeric() || "+-%._/=:".contains(c);

@@ -4,7 +4,7 @@ use super::catalog::CATALOG;
 use super::check::check;
 use super::problem::Problems;
 use super::setting::Setting;
-use super::{Config, Http, Log, Points};
+use super::{Config, Http, Line, Log, Points};
 
 /// Keys that a reload takes; [`reload`] does it section by section, and a test holds the two together.
 pub const LIVE: &[&str] = &[
@@ -17,6 +17,8 @@ pub const LIVE: &[&str] = &[
     "http.request_deadline_ms",
     "http.idle_deadline_ms",
     "http.drain_deadline_ms",
+    "line.namespace",
+    "line.line_bytes_max",
     "keys.self",
     "keys.self_file",
     "keys.namespaces",
@@ -52,6 +54,10 @@ pub fn reload(running: &Config, read: &Config) -> Result<Reloaded, Problems> {
             // The start made sure that there may be as many descriptors.
             connections_max: http.connections_max,
             ..read.http.clone()
+        },
+        line: Line {
+            listen: running.line.listen.clone(),
+            ..read.line.clone()
         },
         keys: read.keys.clone(),
         points: Points {

@@ -2,18 +2,21 @@
 //! tick" and carries out what [`Effects`] say. No clock, no socket: the same code serves the unit
 //! tests, the simulator and the benches.
 //!
-//! Here: from bytes to answers; [`encoded`]: by way of inflating; [`admission`]: whether there is room. [`sinks`]: from
+//! Here: from bytes to answers; [`encoded`]: by way of inflating; [`line`]: from lines, without an answer; [`admission`]: whether there is room. [`sinks`]: from
 //! accepted points to carbon and the last store. [`observe`]: what it all came to.
 
 mod admission;
 mod commits;
 mod encoded;
+mod line;
 mod observe;
 mod populate;
 mod recovered;
 mod sinks;
+mod switch;
 
 pub use commits::Left;
+pub use line::{Fed, Feed};
 pub use populate::{Extra, Leave, Posted, ToCore, ToOwner, Verdict};
 pub use recovered::{RecordId, Recovered, Report};
 use sinks::Into;
@@ -23,7 +26,6 @@ use crate::api::verdict;
 use crate::api::{self, Api, Decision};
 use crate::budget::Budgets;
 use crate::carbon::outbound::Outbound;
-use crate::config;
 use crate::dedup::Owner;
 use crate::http::decoder::Awaiting;
 use crate::http::response::{self, Date, ReplyTo};
@@ -346,7 +348,9 @@ impl Pipeline {
         let mut own = None;
         for owner in 0..self.settings.shards {
             if let Some(group) = self.gathered.take(owner, id) {
-                self.reads.handed_over(id);
+                if id != ReadId::NOBODY {
+                    self.reads.handed_over(id);
+                }
                 if owner == self.settings.shard {
                     own = Some(group);
                 } else {
@@ -469,13 +473,6 @@ impl Pipeline {
         });
         self.beside.tick(now.unix_seconds, now.ms());
         self.settle_admission();
-    }
-
-    /// From here on it is decided by another configuration. Only ever between two turns.
-    pub fn switch(&mut self, api: Arc<Api>, http: &config::Http) {
-        self.api = api;
-        self.settings.pipeline_max = http.pipeline_max;
-        self.settings.request_deadline_ms = u64::from(http.request_deadline_ms);
     }
 
     pub fn drain(&mut self) {

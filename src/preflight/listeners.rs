@@ -17,9 +17,11 @@ pub fn probe(config: &Config) -> Result<Vec<PathBuf>, Refusal> {
     // All are held until all were tried.
     let mut held = vec![bound("admin.listen", config.admin.listen)?];
     let mut stale = Vec::new();
-    for listen in &config.http.listen {
+    let http = config.http.listen.iter().map(|l| ("http.listen", l));
+    let line = config.line.listen.iter().map(|l| ("line.listen", l));
+    for (key, listen) in http.chain(line) {
         match listen {
-            Listen::Tcp(address) => held.push(bound("http.listen", *address)?),
+            Listen::Tcp(address) => held.push(bound(key, *address)?),
             Listen::Unix(path) => stale.extend(stale_socket(path)?),
         }
     }

@@ -1,7 +1,7 @@
 //! One listener per shard and address: SO_REUSEPORT lets the kernel share connections out.
 
-use super::connection;
 use super::shard::Shard;
+use super::{connection, line};
 use crate::config::Listen;
 use glommio::net::TcpListener;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -35,8 +35,15 @@ pub fn bind(listen: &Listen, backlog: u32) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// What is spoken on a listener.
+#[derive(Clone, Copy, Debug)]
+pub enum Speaks {
+    Http,
+    Line,
+}
+
 /// Accepts until the service drains. An accept that fails (EMFILE, a client that has gone) costs a pause.
-pub async fn run(shard: Rc<Shard>, socket: Socket) {
+pub async fn run(shard: Rc<Shard>, socket: Socket, speaks: Speaks) {
     // SAFETY: the socket gives its descriptor up to the listener.
     let listener = unsafe { TcpListener::from_raw_fd(socket.into_raw_fd()) };
     loop {
@@ -45,8 +52,12 @@ pub async fn run(shard: Rc<Shard>, socket: Socket) {
         }
         match listener.accept().await {
             Ok(stream) => {
-                let task = connection::serve(shard.clone(), stream);
-                glommio::spawn_local(task).detach();
+                let shard = shard.clone();
+                match speaks {
+                    Speaks::Http => glommio::spawn_local(connection::serve(shard, stream)),
+                    Speaks::Line => glommio::spawn_local(line::serve(shard, stream)),
+                }
+                .detach();
             }
             Err(_) => {
                 shard.accept_errors.set(shard.accept_errors.get() + 1);

@@ -14,6 +14,7 @@ mod executor;
 mod file_link;
 mod health;
 mod journal;
+mod line;
 mod link;
 mod listener;
 mod mesh;

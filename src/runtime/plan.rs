@@ -221,7 +221,7 @@ pub async fn serve(plan: ShardPlan, table: Table, own: Own, ends: Ends) {
     let accepting = own
         .listeners
         .into_iter()
-        .map(|socket| glommio::spawn_local(listener::run(shard.clone(), socket)))
+        .map(|(socket, speaks)| glommio::spawn_local(listener::run(shard.clone(), socket, speaks)))
         .collect();
     drop(plan);
     shard.control.meet();

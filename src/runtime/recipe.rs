@@ -5,6 +5,7 @@ use super::core::{self, CorePlan};
 use super::executor::Pool;
 use super::journal::files::Folder;
 use super::journal::survey::{self, Found};
+use super::listener::Speaks;
 use super::mesh::{self, Ends};
 use super::own_series::OwnSeries;
 use super::plan::{self, ShardPlan};
@@ -61,7 +62,7 @@ pub struct Recipe {
 
 /// What belongs to one shard alone.
 pub struct Own {
-    pub listeners: Vec<Socket>,
+    pub listeners: Vec<(Socket, Speaks)>,
     pub points_file: Option<PointsFile>,
 }
 
@@ -247,7 +248,9 @@ fn open_embedded(config: &Config, logger: Logger) -> Result<embedded::Store, Err
 impl Own {
     fn prepare(config: &Config, shard: usize) -> Result<Own, Error> {
         let mut listeners = Vec::new();
-        for listen in &config.http.listen {
+        let http = config.http.listen.iter().map(|l| (l, Speaks::Http));
+        let line = config.line.listen.iter().map(|l| (l, Speaks::Line));
+        for (listen, speaks) in http.chain(line) {
             // A Unix socket has one listener; TCP ones share their port.
             if shard > 0 && matches!(listen, crate::config::Listen::Unix(_)) {
                 continue;
@@ -256,7 +259,7 @@ impl Own {
                 let address = format!("{listen:?}");
                 Error::Listen { address, cause }
             })?;
-            listeners.push(socket);
+            listeners.push((socket, speaks));
         }
         Ok(Own {
             listeners,

@@ -134,6 +134,16 @@ pub static METRICS: &[Metric] = &[
         "Points refused that came with a key of this namespace.",
         |s, process, put| by_namespace(s, process, put, |n| n.rejected),
     ),
+    counter(
+        "flux_line_points_received_total",
+        "Of the received points: those that came in carbon's line protocol.",
+        |s| s.counters.line.points,
+    ),
+    counter(
+        "flux_line_pauses_total",
+        "Times a connection that sends lines was not read on, because a budget had no room.",
+        |s| s.counters.line.pauses,
+    ),
     shard_counter(
         "flux_shard_points_received_total",
         "Points received on the connections of this shard.",

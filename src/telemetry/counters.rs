@@ -64,6 +64,8 @@ causes! {
         Name = "name",
         Timestamp = "timestamp",
         Value = "value",
+        /// No three fields, or not UTF-8.
+        Line = "line",
         TooLarge = "too_large",
         /// New metrics of a namespace that has as many as it may.
         Quota = "quota",
@@ -201,6 +203,15 @@ impl Http {
 }
 
 numbers! {
+    /// Carbon's line protocol, in.
+    Line {
+        /// Of the received ones.
+        points: u64,
+        pauses: u64,
+    }
+}
+
+numbers! {
     Last {
         lookups: u64,
         lookup_timeouts: u64,
@@ -316,6 +327,7 @@ numbers! {
         /// By `Tally::namespace`; grows to the highest index seen, which the configuration bounds.
         namespaces: Vec<Namespace>,
         http: Http,
+        line: Line,
         last: Last,
         carbon: Carbon,
         journal: Journal,

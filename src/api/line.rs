@@ -1,0 +1,100 @@
+//! Points that come without a key and without an answer, one by one: those of carbon's line protocol. What holds
+//! for a posted item holds for them; a bad one costs only itself.
+
+use super::auth::Keys;
+use super::name::Letters;
+use super::partly::LeftOut;
+use super::take::Taker;
+use super::validate::{Given, Item, Rules};
+use super::verdict::Problem;
+use super::{Api, Scratch, Tally};
+use crate::config;
+use crate::point::PointSink;
+
+/// How carbon's senders write "now".
+const NOW: &str = "-1";
+
+/// What stands in place of a key.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// With its closing dot; empty for none.
+    prefix: String,
+    namespace: Option<u16>,
+    pub line_bytes_max: usize,
+}
+
+impl Settings {
+    pub(super) fn of(line: &config::Line, keys: &mut Keys) -> Settings {
+        let prefix = match line.namespace.as_str() {
+            "" => String::new(),
+            name => format!("{name}."),
+        };
+        Settings {
+            prefix,
+            namespace: keys.number(&line.namespace),
+            line_bytes_max: line.line_bytes_max,
+        }
+    }
+}
+
+/// Takes the lines of one read.
+pub struct Lines<'r, S>(Taker<'r, S>);
+
+impl Api {
+    pub fn lines<'r, S: PointSink>(
+        &'r self,
+        now: u32,
+        scratch: &'r mut Scratch,
+        sink: &'r mut S,
+    ) -> Lines<'r, S> {
+        let Settings {
+            prefix, namespace, ..
+        } = &self.line;
+        Lines(Taker {
+            rules: Rules {
+                limits: &self.limits,
+                now,
+                prefix,
+                letters: Letters::Ascii,
+            },
+            name: &mut scratch.name,
+            sink,
+            tally: Tally {
+                namespace: *namespace,
+                ..Tally::default()
+            },
+            report: None,
+            skip: Some(&self.skip),
+            quota: self.quotas.of(*namespace, &mut scratch.known),
+            only_check: false,
+            left_out: LeftOut::default(),
+        })
+    }
+}
+
+impl<S: PointSink> Lines<'_, S> {
+    /// Name, value and timestamp, as text.
+    pub fn take(&mut self, name: &str, value: &str, timestamp: &str) -> Result<(), Problem> {
+        self.0.tally.received += 1;
+        let item = Item {
+            metric: Given::Text(name),
+            value: Given::Text(value),
+            timestamp: match timestamp {
+                NOW => Given::Absent,
+                timestamp => Given::Text(timestamp),
+            },
+            fill: false,
+        };
+        self.0.take(&item).map_err(|fault| fault.problem)
+    }
+
+    /// A line that holds no three fields, or is longer than a line may be.
+    pub fn pass_over(&mut self) {
+        self.0.tally.received += 1;
+    }
+
+    /// What they came to; those that were not taken are among the received.
+    pub fn finish(self) -> Tally {
+        self.0.tally
+    }
+}
