@@ -175,7 +175,7 @@ fn an_io_error_on_one_of_three_owners() {
             .set_text("journal.durability", durability)
             .set("journal.segment_bytes", 65_536)
             // Who waits for a segment that cannot be made is answered at the deadline.
-            .set("http.request_deadline_ms", 1_000)
+            .set("http.request_deadline_ms", 3_000)
             .carbon(&blackhole.endpoint())
             .shim(&shim)
             .start();
