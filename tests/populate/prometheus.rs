@@ -36,7 +36,7 @@ fn history(now: u32) -> String {
 fn samples(now: u32) -> impl Iterator<Item = u32> {
     let end = now - now % STEP;
     let all = (end - SECONDS..=end).step_by(STEP as usize);
-    all.filter(|at| dice(4, *at) % 13 != 0)
+    all.filter(|at| !dice(4, *at).is_multiple_of(13))
 }
 
 fn minutes(now: u32) -> BTreeMap<u32, f64> {

@@ -91,7 +91,7 @@ fn stopped_in_the_middle_every_job_is_either_done_with_its_mark_or_carried_out_l
     );
     wait_done(&flux, recovered as u32);
     for index in 0..METRICS {
-        let (at, value) = history(index.into()).last().expect("hours");
+        let (at, value) = history(index.into()).next_back().expect("hours");
         redis.wait_mark(&format!("stop.{index}"), &format!("[{at}, {value:?}]"));
     }
     let delivered: BTreeSet<(String, u32, u64)> = blackhole

@@ -21,7 +21,7 @@ const COARSE: u32 = 300;
 
 /// Whether the remote has a point there, and which.
 fn point(at: u32) -> Option<f64> {
-    (dice(1, at) % 17 != 0).then(|| value(2, at))
+    (!dice(1, at).is_multiple_of(17)).then(|| value(2, at))
 }
 
 fn mean(points: impl Iterator<Item = u32>) -> Option<f64> {
@@ -54,7 +54,7 @@ fn oracle(at: u32, now: u32) -> Option<Option<f64>> {
     }
     Some(match age {
         0..DAY => mean([at, at + FINE].into_iter()),
-        _ if at % COARSE != 0 => None,
+        _ if !at.is_multiple_of(COARSE) => None,
         DAY..FINE_SECONDS => mean((at..at + COARSE).step_by(FINE as usize)),
         _ if age < 90 * DAY => point(at),
         _ => None,
