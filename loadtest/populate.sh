@@ -9,6 +9,7 @@
 #                             RATE= requests a second; unset: half of what closed loops reach first
 #                             OFFER_NICE=-19 lets the load go before the others on its CPU, so that its own waiting
 #                             for that CPU is not taken for the service's (needs root)
+#                             HELPERS=pinned keeps the shard's blocking threads on its CPU, off the populate core's
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${ROUNDS:-5}
@@ -19,6 +20,7 @@ flux_cpu=${FLUX_CPU:-0}
 load_cpu=${LOAD_CPU:-1}
 rate=${RATE:-}
 offer_nice=${OFFER_NICE:-0}
+helpers=${HELPERS:-anywhere}
 target=${CARGO_TARGET_DIR:-target}
 key=abcdefghijklmnopqrstuvwxyz012345
 
@@ -96,6 +98,11 @@ TOML
   shard_thread=$(executor "$flux" shard-0)
   # The shard's place is its own choice; it must be the one we mean.
   taskset -cp "$flux_cpu" "$shard_thread" >/dev/null
+  [ "$helpers" = pinned ] || return 0
+  local task
+  for task in $(ls "/proc/$flux/task"); do
+    case "$(cat "/proc/$flux/task/$task/comm")" in shard-0*) taskset -cp "$flux_cpu" "$task" >/dev/null ;; esac
+  done
 }
 
 stop() {
