@@ -19,7 +19,7 @@ points=${POINTS:-130000}
 flux_cpu=${FLUX_CPU:-0}
 load_cpu=${LOAD_CPU:-1}
 rate=${RATE:-}
-offer_nice=${OFFER_NICE:-0}
+offer_with=${OFFER_WITH:-}
 helpers=${HELPERS:-anywhere}
 target=${CARGO_TARGET_DIR:-target}
 key=abcdefghijklmnopqrstuvwxyz012345
@@ -113,7 +113,7 @@ stop() {
 offer() { # rate, and jobs if any
   local offered=$1
   shift
-  taskset -c "$load_cpu" nice -n "$offer_nice" "$target/release/examples/offer" "$http" "$key" "$offered" "$seconds" "$@"
+  taskset -c "$load_cpu" $offer_with "$target/release/examples/offer" "$http" "$key" "$offered" "$seconds" "$@"
 }
 
 field() { sed -E "s/.* $1=([0-9.]+).*/\1/" "$work/offer"; }

@@ -125,6 +125,7 @@ mod tests {
             shards: vec![0, 1],
             populate: 1,
             populate_shared: true,
+            blocking: vec![0, 1],
         }
     }
 

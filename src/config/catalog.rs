@@ -394,6 +394,7 @@ pub static CATALOG: &[Setting] = &[
     populate::JOBS_MAX,
     populate::SUBMIT_CURRENT_MINUTE,
     populate::RESAMPLE_SECONDS,
+    populate::POINTS_PER_SECOND_MAX,
     populate::ALLOWED_HOSTS,
     Setting {
         section: "cpu",

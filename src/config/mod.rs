@@ -228,6 +228,7 @@ pub struct Populate {
     pub jobs_max: usize,
     pub submit_current_minute: bool,
     pub resample_seconds: u32,
+    pub points_per_second_max: u32,
     /// Empty: any host.
     pub allowed_hosts: Vec<populate::AllowedHost>,
 }
@@ -428,6 +429,7 @@ impl Default for Populate {
             jobs_max: 10_000,
             submit_current_minute: false,
             resample_seconds: 60,
+            points_per_second_max: 100_000,
             allowed_hosts: Vec::new(),
         }
     }

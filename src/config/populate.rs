@@ -175,6 +175,13 @@ pub const RESAMPLE_SECONDS: Setting = whole!(
     "Skyline's minute."
 );
 
+pub const POINTS_PER_SECOND_MAX: Setting = whole!(
+    populate.points_per_second_max,
+    100..=100_000_000,
+    "Points of all jobs together handed over in a second; a job that is ahead waits.",
+    "a carbon-cache takes 150,000 a second, live ones included; 90 days at a point a minute take 1.3 seconds."
+);
+
 pub const ALLOWED_HOSTS: Setting = Setting {
     section: "populate",
     key: "allowed_hosts",

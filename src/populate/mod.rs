@@ -10,6 +10,7 @@
 //! | [`plan`] | what to ask: Graphite's windows for the last timestamp, each URL as it goes out |
 //! | [`parse`] | an answer → points |
 //! | [`resample`] | points → one for each minute |
+//! | [`pace`] | how many points a second all jobs together hand over |
 //! | [`fetch`] | one answer over http or https; the edge |
 //! | [`cause`] | why a fetch gave nothing |
 //!
@@ -46,7 +47,7 @@
 //!         Fetch(ask)   => work.answered(fetcher.get(&ask)),       // on the thread; a failure is its cause
 //!         Keep(mark)   => { jobs.found(id, mark); work.kept() }
 //!         AskLive      => { wait until the owner has told all; work.live(the job's live) }
-//!         Send(points) => { wait for room in the budget; hand over as `fill` points; work.sent() }
+//!         Send(points) => { wait for the pace, and for room in the budget; hand over as `fill` points; work.sent() }
 //!         End(outcome) => break,
 //!     }
 //! }
@@ -75,6 +76,7 @@ pub mod fetch;
 pub mod job;
 pub mod jobs;
 pub mod literal;
+pub mod pace;
 pub mod parse;
 pub mod plan;
 pub mod record;

@@ -15,6 +15,9 @@ pub struct Placement {
     pub populate: usize,
     /// Whether a shard has the populate core too.
     pub populate_shared: bool,
+    /// Where the shards' blocking threads may run. A 204 waits for some of them, so they keep off a populate
+    /// core of its own: there they would queue behind fetches.
+    pub blocking: Vec<usize>,
 }
 
 /// `online` holds the CPUs of this process, in order; never empty.
@@ -44,8 +47,14 @@ pub fn plan(cpu: &Cpu, online: &[usize]) -> Placement {
         (None, PopulateCore::Shared) => *shards.last().expect("at least one shard"),
         (None, _) => last,
     };
+    let populate_shared = shards.contains(&populate);
     Placement {
-        populate_shared: shards.contains(&populate),
+        blocking: online
+            .iter()
+            .copied()
+            .filter(|cpu| populate_shared || *cpu != populate)
+            .collect(),
+        populate_shared,
         shards,
         populate,
     }
@@ -130,6 +139,25 @@ mod tests {
         let shared = PopulateCore::Shared;
         assert_eq!(planned(None, shared, &[0, 1, 2]), (vec![0, 1, 2], 2, true));
         assert_eq!(planned(Some(1), shared, &[0, 1, 2]), (vec![0], 0, true));
+    }
+
+    #[test]
+    fn blocking_threads_keep_off_a_populate_core_of_its_own_only() {
+        let blocking = |populate_core, online: &[usize]| {
+            let shards = Some(1);
+            plan(
+                &Cpu {
+                    shards,
+                    populate_core,
+                },
+                online,
+            )
+            .blocking
+        };
+        assert_eq!(blocking(PopulateCore::Auto, &[0, 2, 4]), [0, 2]);
+        assert_eq!(blocking(PopulateCore::Cpu(0), &[0, 1]), [1]);
+        assert_eq!(blocking(PopulateCore::Shared, &[0, 1]), [0, 1]);
+        assert_eq!(blocking(PopulateCore::Auto, &[3]), [3]);
     }
 
     #[test]

@@ -14,23 +14,22 @@ const BLOCKING_THREADS: usize = 5;
 /// are looked at makes glommio sleep instead of running them (docs/decisions/0002), so it is rare.
 const PREEMPT: Duration = Duration::from_secs(1);
 
-/// Where an executor's blocking threads live.
-pub enum Pool {
-    Anywhere,
-    /// On the executor's own CPU, so many more than usual.
-    OnCore {
-        more: usize,
-    },
+/// An executor's blocking threads.
+pub struct Pool<'a> {
+    /// The CPUs they may run on.
+    pub cpus: &'a [usize],
+    /// How many more than usual.
+    pub more: usize,
 }
 
-impl Pool {
-    fn placement(&self, cpu: usize) -> PoolPlacement {
-        let Pool::OnCore { more } = self else {
-            return PoolPlacement::Unbound(BLOCKING_THREADS);
-        };
-        let threads = BLOCKING_THREADS + more;
+impl Pool<'_> {
+    fn placement(&self) -> PoolPlacement {
+        let threads = BLOCKING_THREADS + self.more;
         match CpuSet::online() {
-            Ok(cpus) => PoolPlacement::Fenced(threads, cpus.filter(|at| at.cpu == cpu)),
+            Ok(online) => {
+                let own = online.filter(|at| self.cpus.contains(&at.cpu));
+                PoolPlacement::Fenced(threads, own)
+            }
             // A host that does not show its CPUs: the scheduler puts them somewhere.
             Err(_) => PoolPlacement::Unbound(threads),
         }
@@ -40,7 +39,7 @@ impl Pool {
 pub fn spawn<F>(
     name: &str,
     cpu: usize,
-    pool: Pool,
+    pool: Pool<'_>,
     body: impl FnOnce() -> F + Send + 'static,
 ) -> io::Result<ExecutorJoinHandle<()>>
 where
@@ -50,7 +49,7 @@ where
         .name(name)
         .io_memory(IO_MEMORY_BYTES)
         .preempt_timer(PREEMPT)
-        .blocking_thread_pool_placement(pool.placement(cpu))
+        .blocking_thread_pool_placement(pool.placement())
         .spawn(body)
         .map_err(|error| io::Error::other(error.to_string()))
 }

@@ -224,7 +224,11 @@ mod tests {
                     glommio::timer::sleep(Duration::from_millis(1)).await;
                 }
             };
-            super::super::executor::spawn("shard-test", index, Pool::Anywhere, body).unwrap()
+            let pool = Pool {
+                cpus: &[index],
+                more: 0,
+            };
+            super::super::executor::spawn("shard-test", index, pool, body).unwrap()
         };
         let mut ends = ends(2);
         let last = member(1, ends.pop().unwrap());

@@ -20,6 +20,7 @@ use crate::dedup::table::Table;
 use crate::last::embedded;
 use crate::outputs::points_file::PointsFile;
 use crate::populate::fetch::Fetcher;
+use crate::populate::pace::Pace;
 use crate::populate::{jobs, work};
 use crate::preflight::{Placement, Ready};
 use crate::router::NameHasher;
@@ -123,8 +124,12 @@ impl Recipe {
             let name = format!("{SHARD}-{index}");
             let cpu = self.placement.shards[index];
             let body = move || plan::serve(plan, table, own, ends);
+            let pool = Pool {
+                cpus: &self.placement.blocking,
+                more: 0,
+            };
             executors.push(
-                executor::spawn(&name, cpu, Pool::Anywhere, body)
+                executor::spawn(&name, cpu, pool, body)
                     .map_err(|cause| Error::Executor { name, cause })?,
             );
         }
@@ -148,7 +153,8 @@ impl Recipe {
             reloads: self.inbox,
         };
         let body = move || core::serve(plan, populate_ends);
-        let pool = Pool::OnCore {
+        let pool = Pool {
+            cpus: &[self.placement.populate],
             more: self.config.populate.concurrency,
         };
         executors.push(
@@ -205,6 +211,7 @@ fn populate(
         file,
         fetcher,
         options: work::Options::from(&config.populate),
+        pace: Pace::new(config.populate.points_per_second_max),
         concurrency: config.populate.concurrency,
         hasher,
         shards,

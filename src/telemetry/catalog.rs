@@ -467,6 +467,11 @@ pub static METRICS: &[Metric] = &[
         "Points of jobs handed over for delivery; also in received and accepted.",
         |s| s.counters.populate.points,
     ),
+    counter(
+        "flux_populate_waits_total",
+        "Times a job waited because jobs had reached populate.points_per_second_max.",
+        |s| s.counters.populate.paced,
+    ),
     // Between shards.
     counter(
         "flux_mesh_groups_sent_total",

@@ -295,6 +295,7 @@ numbers! {
         failed: Labelled,
         skipped: Labelled,
         points: u64,
+        paced: u64,
     }
 }
 

@@ -20,6 +20,7 @@ use crate::pipeline::{Posted, ToCore, ToOwner, Verdict};
 use crate::populate::fetch::Fetcher;
 use crate::populate::job::Job;
 use crate::populate::jobs::{self, Jobs};
+use crate::populate::pace::Pace;
 use crate::populate::record::{Accepted, Start};
 use crate::populate::work::{Options, Outcome};
 use crate::request::ReadId;
@@ -43,6 +44,7 @@ pub struct PopulatePlan {
     pub file: JobsFile,
     pub fetcher: Fetcher,
     pub options: Options,
+    pub pace: Pace,
     pub concurrency: usize,
     pub hasher: NameHasher,
     pub shards: usize,
@@ -74,6 +76,7 @@ pub struct Populate {
     file: JobsFile,
     fetcher: Fetcher,
     options: Options,
+    pace: RefCell<Pace>,
     concurrency: usize,
     hasher: NameHasher,
     shards: usize,
@@ -101,6 +104,7 @@ impl Populate {
             file: plan.file,
             fetcher: plan.fetcher,
             options: plan.options,
+            pace: RefCell::new(plan.pace),
             concurrency: plan.concurrency,
             hasher: plan.hasher,
             shards: plan.shards,
@@ -276,6 +280,7 @@ impl Populate {
         populate.repeated = jobs.counts.repeated;
         populate.recovered = jobs.counts.recovered;
         populate.done = jobs.counts.done;
+        populate.paced = self.pace.borrow().waits;
         for (cause, count) in crate::populate::cause::Cause::ALL
             .iter()
             .zip(jobs.counts.failed)

@@ -4,12 +4,17 @@ use super::{Asked, Populate};
 use crate::last::Mark;
 use crate::pipeline::{Leave, ToOwner};
 use crate::populate::cause::Cause;
+use crate::populate::parse::Raw;
 use crate::populate::record::{Accepted, Ended};
 use crate::populate::work::{Ask, Next, Outcome, Sent, Work};
 use crate::runtime::SWEEP;
 use crate::runtime::doorbell::Doorbell;
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
+
+/// A job that waits for its pace looks up this often, so that a stop need not wait for it.
+const PACE_WAIT_MAX: Duration = Duration::from_millis(50);
 
 /// A job that runs, as others see it.
 #[derive(Default)]
@@ -87,19 +92,10 @@ async fn run(populate: Rc<Populate>, accepted: Accepted) {
                 }
             }
             Next::AskLive => work.live(populate.first_live(&run, id, &accepted).await),
-            Next::Send(points) => {
-                let handed = populate
-                    .core
-                    .turn(|pipeline, now| pipeline.backfill(id, &accepted.job.metric, points, now));
-                match handed {
-                    Ok(()) => {
-                        work.sent();
-                        populate.core.link.ring();
-                    }
-                    // Carbon is slower than this, or down.
-                    Err(_) => glommio::timer::sleep(SWEEP).await,
-                }
-            }
+            Next::Send(points) => match populate.hand_over(id, &accepted, points) {
+                Ok(()) => work.sent(),
+                Err(wait) => glommio::timer::sleep(wait).await,
+            },
             Next::End(outcome) => break outcome,
         }
         yield_once().await;
@@ -148,6 +144,22 @@ async fn fetch(populate: &Populate, mut work: Work, ask: Ask) -> Work {
 }
 
 impl Populate {
+    /// Hands points of a job over for delivery, or says how long to wait before it is tried again.
+    fn hand_over(&self, id: u64, accepted: &Accepted, points: &[Raw]) -> Result<(), Duration> {
+        let now_us = self.core.clock.now().us;
+        if let Some(wait_us) = self.pace.borrow_mut().wait_us(now_us) {
+            return Err(Duration::from_micros(wait_us).min(PACE_WAIT_MAX));
+        }
+        let metric = &accepted.job.metric;
+        self.core
+            .turn(|pipeline, now| pipeline.backfill(id, metric, points, now))
+            // Carbon is slower than this, or down.
+            .map_err(|_| SWEEP)?;
+        self.pace.borrow_mut().handed_over(points.len(), now_us);
+        self.core.link.ring();
+        Ok(())
+    }
+
     /// The first live timestamp that was accepted since the job was, in this run or an earlier one; not what the
     /// owner told other jobs of the metric before.
     async fn first_live(&self, run: &Run, id: u64, accepted: &Accepted) -> Option<u32> {
