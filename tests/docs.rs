@@ -23,9 +23,15 @@ const NOT_HERE: &[(&str, &str)] = &[
     ("docker run", "there is no Docker here"),
 ];
 
+/// Waits for the reload, then uses the new key.
+const RELOADED: &str = r#"
+until curl -s 127.0.0.1:8001/metrics | grep -q '^flux_config_reloads_total{outcome="ok"} 1'; do sleep 0.02; done
+curl -o /dev/null -w '%{http_code}' -d '{"metric":"a","value":1,"key":"K2abcdefghijklmnopqrstuvwxyz0123"}' 127.0.0.1:8000/metric_data_post
+"#;
+
 struct Page {
     folder: TempDir,
-    network: OwnNetwork,
+    _network: OwnNetwork,
     script: String,
     skipped: Vec<&'static str>,
 }
@@ -64,7 +70,7 @@ impl Page {
         }
         Page {
             folder: tempfile::tempdir().expect("a folder"),
-            network,
+            _network: network,
             script,
             skipped,
         }
@@ -79,6 +85,18 @@ impl Page {
 
     fn file(self, name: &str, text: &str) -> Page {
         std::fs::write(self.folder.path().join(name), text).expect("a file in the folder");
+        self
+    }
+
+    /// What the page takes for granted.
+    fn first(mut self, line: &str) -> Page {
+        self.script = format!("{line}\n{}", self.script);
+        self
+    }
+
+    /// What shows that the page has done what it says.
+    fn last(mut self, lines: &str) -> Page {
+        self.script += lines;
         self
     }
 
@@ -107,7 +125,6 @@ impl Page {
             output.status,
             String::from_utf8_lossy(&output.stderr)
         );
-        drop(self.network);
         text
     }
 }
@@ -179,12 +196,32 @@ fn somebody_moves() {
 }
 
 #[test]
+fn the_runbook_runs() {
+    let page = Page::open("docs/runbook.md");
+    let redis = Redis::start_on(6379);
+    redis.set("flux.last.a.b", "[1478021700, 1.5]");
+    let said = page
+        .file("flux.toml", "cpu.shards = 1\n")
+        .file("body.json", r#"{"metric":"a.b","value":"one"}"#)
+        .first("flux run --config flux.toml")
+        // Its network is its own and its processes are not: another test's flux must not be told.
+        .with("$(pidof flux)", "$service")
+        .last(RELOADED)
+        .run();
+    assert!(said.contains("flux_carbon_connected"), "{said}");
+    assert!(said.contains("a.b refused: invalid value"), "{said}");
+    assert!(said.contains("[1478021700, 1.5]"), "{said}");
+    assert!(said.ends_with("204"), "{said}");
+}
+
+#[test]
 fn every_page_with_commands_has_its_test_and_every_exception_its_line() {
     let tested = [
         "README.md",
         "docs/configuration.md",
         "docs/getting-started.md",
         "docs/migrating.md",
+        "docs/runbook.md",
     ];
     let mut seen = Vec::new();
     let pages = std::fs::read_dir(project().join("docs")).expect("a folder of pages");
