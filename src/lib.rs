@@ -31,7 +31,7 @@
 //! | [`request`] | a request under way: which owners have answered, whose turn it is |
 //! | [`router`] | the owner shard of a name; groups a request's points by owner |
 //! | [`dedup`] | fresh, duplicate or unknown; the bounded table |
-//! | [`populate`] | a metric's history from a remote: the job, what to ask, what to send; not wired yet |
+//! | [`populate`] | a metric's history from a remote: the job, what to ask, what to send |
 //! | [`pipeline`] | composes the pure stages for one shard |
 //! | [`preflight`] | what must be true before a start |
 //! | [`runtime`] | the only importer of glommio |

@@ -14,6 +14,7 @@ use skyline_flux::http::encoding::Inflater;
 use skyline_flux::http::response::Answer;
 use skyline_flux::http::{ContentEncoding, Fields, Message, Method};
 use skyline_flux::point::Collected;
+use skyline_flux::telemetry::counters::Reject;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 const K2: &str = "fedcba9876543210fedcba9876543210";
@@ -728,7 +729,10 @@ fn a_bad_request_counts_all_its_items_and_its_namespace() {
     let (decision, _) = ask(&Post(body), &mut Scratch::default());
     let (_, tally) = answered(&decision);
     assert_eq!((tally.received, tally.discarded_not_finite), (3, 0));
-    assert_eq!(tally.problem.map(|problem| problem.reason()), Some("value"));
+    assert_eq!(
+        tally.problem.map(|problem| problem.reason()),
+        Some(Reject::Value)
+    );
     assert_eq!(
         api().keys.namespaces()[usize::from(tally.namespace.unwrap())],
         "warehouse-1"
