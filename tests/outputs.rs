@@ -312,6 +312,9 @@ fn heartbeats_are_there_for_two_minutes_and_come_back_after_redis_was_away() {
     assert_eq!(redis.get("flux.listen"), None, "nobody has probed");
     assert_eq!(flux.client().get("/metric_data?status=true").status, 200);
     beats(&redis, "flux.listen");
+    redis.command(&["DEL", "flux.listen"]);
+    assert_eq!(flux.post(r#"{"status": "true"}"#).status, 200);
+    beats(&redis, "flux.listen");
     redis.restart();
     beats(&redis, "flux.worker");
     // Not unless it is asked for.
