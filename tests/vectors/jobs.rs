@@ -22,7 +22,7 @@ use Want::{Queued, Refused};
 pub struct Row(
     pub &'static str,
     /// `KEY` in braces stands for the service's own.
-    &'static str,
+    pub &'static str,
     pub &'static str,
     pub Want,
     pub &'static str,
