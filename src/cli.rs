@@ -41,7 +41,7 @@ enum Command {
     Check(ConfigFile),
     /// Print the configuration in effect as commented TOML, secrets hidden
     Config(Show),
-    /// Print one verdict per point of a request body, or of carbon lines
+    /// Print one verdict per point of a request body, ours or Telegraf's, or of carbon lines
     Explain(Explain),
     /// Look into the journal without the service
     #[command(subcommand)]

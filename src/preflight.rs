@@ -94,10 +94,10 @@ pub enum Refusal {
         address: String,
         why: io::Error,
     },
-    #[error("http.listen: another process answers on {0}; stop it, or write another path")]
-    SocketTaken(PathBuf),
-    #[error("http.listen: {0} is there and is not a socket; remove it, or write another path")]
-    NotASocket(PathBuf),
+    #[error("{key}: another process answers on {path}; stop it, or write another path")]
+    SocketTaken { key: &'static str, path: PathBuf },
+    #[error("{key}: {path} is there and is not a socket; remove it, or write another path")]
+    NotASocket { key: &'static str, path: PathBuf },
     #[error(
         "data_dir: {path} cannot be used ({why}); make it writable for this user, or name another with --data-dir"
     )]

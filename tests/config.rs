@@ -205,6 +205,9 @@ fn a_skyline_s_settings_become_a_configuration_that_passes() {
             "REDIS_",
             "GRAPHITE_",
             "SKYLINE_METRICS_CARBON_",
+            "PROMETHEUS_",
+            "VORTEX_",
+            "MEMCACHE",
         ]
         .iter()
         .any(|prefix| name.starts_with(prefix))
@@ -215,6 +218,44 @@ fn a_skyline_s_settings_become_a_configuration_that_passes() {
         !text.contains("too-short"),
         "a key that is left out is not shown"
     );
+}
+
+/// The settings that the reference documents, whichever they are, stand in the file that is converted above, and
+/// something is said of each.
+#[test]
+fn every_documented_setting_of_a_skyline_is_converted_or_named() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let Ok(reference) = std::fs::read_to_string(root.join("../shared/reference.md")) else {
+        println!("skipped: no reference here to take the settings from");
+        return;
+    };
+    let (_, rest) = reference.split_once("## 13. Settings").unwrap();
+    let (section, _) = rest.split_once("## 14").unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| "));
+    let cells = rows.filter_map(|row| row.split(" |").next());
+    let is_part = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    // `FLUX_CARBON_HOST / PORT / PICKLE_PORT`: the last ones lack what the first begins with.
+    let parts = ["PICKLE_PORT", "RENDER_URI"];
+    let names: Vec<&str> = cells
+        .flat_map(|cell| cell.split(|c| !is_part(c)))
+        .filter(|name| name.contains('_') && !parts.contains(name))
+        .collect();
+    assert!(names.len() > 40, "{names:?}");
+    let folder = root.join("tests/config/skyline");
+    let settings = std::fs::read_to_string(folder.join("settings.py")).unwrap();
+    let converted = std::fs::read_to_string(folder.join("flux.toml")).unwrap();
+    for name in names {
+        assert!(
+            settings.contains(&format!("\n{name} = ")),
+            "{name} is not among the settings that are converted"
+        );
+        // What belongs to another that is switched off is said of that one.
+        let silent = ["FULL_DURATION"];
+        assert!(
+            converted.contains(name) || silent.contains(&name),
+            "nothing is said of {name}"
+        );
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -73,6 +73,48 @@ fn lines_are_points_like_any_others() {
         .expect("taken");
     wait_until("the new prefix", || blackhole.has("other.a", at, 1.0));
     // An idle sender does not hold up the end.
+    assert_eq!(flux.stop().code(), Some(0), "{}", flux.daemon.said());
+}
+
+#[test]
+fn a_sender_that_falls_silent_is_closed_and_one_that_sends_is_not() {
+    let blackhole = Blackhole::start();
+    let port = free_port();
+    let mut flux = Flux::builder()
+        .shards(1)
+        .carbon(&blackhole.endpoint())
+        .set_text("line.listen", &format!("127.0.0.1:{port}"))
+        .set("line.idle_deadline_ms", 1_000)
+        .start();
+    let (mut silent, mut half, mut busy) = (connect(port), connect(port), connect(port));
+    let at = now();
+    half.write_all(format!("kept 1 {at}\nhalf 1").as_bytes())
+        .expect("taken");
+    let mut sent = 0;
+    wait_until("both are closed", || {
+        sent += 1;
+        busy.write_all(format!("busy.{sent} 1 {at}\n").as_bytes())
+            .expect("it is not closed");
+        flux.metrics().sum("flux_line_idle_closed_total") >= 2.0
+    });
+    for stream in [&mut silent, &mut half] {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time");
+        let end = stream.read(&mut [0]);
+        assert!(matches!(end, Ok(0)), "{end:?}");
+    }
+    // What was whole of it is a point, and the rest holds no memory.
+    assert_eq!(blackhole.wait_points(sent + 1).len(), sent + 1);
+    assert!(blackhole.has("kept", at, 1.0));
+    flux.wait_metric("flux_buffered_bytes", 0.0);
+
+    // A longer one holds for what the next read waits for, on a connection of before too.
+    flux.reload(true, |b| b.set("line.idle_deadline_ms", 60_000));
+    busy.write_all(format!("busy.last 1 {at}\n").as_bytes())
+        .expect("taken");
+    wait_until("its line", || blackhole.has("busy.last", at, 1.0));
+    stays("it is kept", Duration::from_millis(1_500), || {
+        flux.metrics().sum("flux_line_idle_closed_total") == 2.0
+    });
     assert_eq!(flux.stop().code(), Some(0), "{}", flux.daemon.said());
 }
 

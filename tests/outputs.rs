@@ -157,6 +157,8 @@ fn the_own_series_go_to_carbon_and_into_no_count_of_points() {
         flux.post(&single(KEY, "own.old", at - 9_000, 1.0)).status,
         400
     );
+    let unknown = format!("/metric_data?metric=own.b&value=1&key={KEY}&colour=blue");
+    assert_eq!(flux.client().get(&unknown).status, 400);
     let wrong = "x".repeat(32);
     assert_eq!(flux.post(&single(&wrong, "own.key", at, 1.0)).status, 401);
 
@@ -168,7 +170,7 @@ fn the_own_series_go_to_carbon_and_into_no_count_of_points() {
         ("listen.discarded.metric_name", 0.0),
         ("listen.discarded.invalid_value", 0.0),
         ("listen.discarded.invalid_key", 1.0),
-        ("listen.discarded.invalid_parameters", 0.0),
+        ("listen.discarded.invalid_parameters", 1.0),
         ("listen.dropped_non_numeric_metrics", 0.0),
     ]
     .into();
@@ -201,6 +203,13 @@ fn the_own_series_go_to_carbon_and_into_no_count_of_points() {
     });
     let metrics = flux.metrics();
     assert_eq!(metrics.sum("flux_points_accepted_total"), 3.0);
+    let rejected = |reason: &str| {
+        metrics.with(
+            "flux_points_rejected_total",
+            &format!("reason=\"{reason}\""),
+        )
+    };
+    assert_eq!((rejected("parameters"), rejected("other")), (1.0, 0.0));
     reconcile(&metrics);
 }
 
@@ -302,6 +311,9 @@ fn heartbeats_are_there_for_two_minutes_and_come_back_after_redis_was_away() {
     beats(&redis, "flux.worker");
     assert_eq!(redis.get("flux.listen"), None, "nobody has probed");
     assert_eq!(flux.client().get("/metric_data?status=true").status, 200);
+    beats(&redis, "flux.listen");
+    redis.command(&["DEL", "flux.listen"]);
+    assert_eq!(flux.post(r#"{"status": "true"}"#).status, 200);
     beats(&redis, "flux.listen");
     redis.restart();
     beats(&redis, "flux.worker");

@@ -216,6 +216,23 @@ fn a_unix_socket_somebody_answers_on_is_refused() {
 }
 
 #[test]
+fn a_socket_for_lines_is_refused_under_its_own_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("line.sock");
+    let _holder = UnixListener::bind(&path).unwrap();
+    let free = free_port();
+    let said = Start::with(&format!(
+        "http.listen = \"127.0.0.1:{free}\"\nline.listen = \"unix:{}\"",
+        path.display()
+    ))
+    .refused();
+    assert!(
+        said.contains("line.listen: another process answers on"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_stale_unix_socket_stays_when_the_start_is_refused_for_something_else() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("flux.sock");

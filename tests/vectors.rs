@@ -1,7 +1,15 @@
 //! The test vectors of the Python program (their numbers are the reference's), each with what that program
-//! answers and what this one does, in one table.
+//! answers and what this one does: the requests here, jobs and their histories in `jobs`, what comes behind an
+//! answer in `worker`.
 
-use std::collections::BTreeMap;
+mod common;
+
+#[path = "vectors/jobs.rs"]
+mod jobs;
+#[path = "vectors/worker.rs"]
+mod worker;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use flate2::Compression;
@@ -14,25 +22,29 @@ use skyline_flux::http::encoding::Inflater;
 use skyline_flux::http::response::Answer;
 use skyline_flux::http::{ContentEncoding, Fields, Message, Method};
 use skyline_flux::point::Collected;
+use skyline_flux::telemetry::counters::Reject;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 const K2: &str = "fedcba9876543210fedcba9876543210";
+/// Another key of the same namespace.
+const K3: &str = "00112233445566778899aabbccddeeff";
 /// A key of digits, to see that a number is never one.
 const DIGITS: &str = "12345678901234567890123456789012";
 const NOW: u32 = 1_795_454_579;
 
 fn api() -> Api {
-    let namespaces = [(K2, "warehouse-1"), (DIGITS, "digits")];
+    let namespaces = [(K2, "warehouse-1"), (K3, "warehouse-1"), (DIGITS, "digits")];
     let namespaces = namespaces.map(|(key, prefix)| (key.to_owned(), prefix.to_owned()));
-    Api::new(
-        Keys::new(KEY, &BTreeMap::from(namespaces)),
-        PointLimits {
-            age_seconds_max: 3600,
-            future_seconds_max: 60,
-            points_per_request_max: 1000,
-            whisper_path_bytes: "/opt/graphite/storage/whisper".len(),
-        },
-    )
+    Api::new(Keys::new(KEY, &BTreeMap::from(namespaces)), limits())
+}
+
+fn limits() -> PointLimits {
+    PointLimits {
+        age_seconds_max: 3600,
+        future_seconds_max: 60,
+        points_per_request_max: 1000,
+        whisper_path_bytes: "/opt/graphite/storage/whisper".len(),
+    }
 }
 
 /// A request as a row of the table writes it; `KEY`, `K2`, `DIGITS`, `N`, `N-3600` in braces stand for values.
@@ -71,6 +83,8 @@ enum Want {
     Unnamed(&'static [(&'static str, f64, i64)], u32),
     /// 204, these points, and this many that match a skip pattern.
     Skipped(&'static [(&'static str, f64, i64)], u32),
+    /// 204, and one point with a name of this length.
+    Named(usize),
     Probe,
 }
 use Want::{Exactly, Filled, NotFinite, Partly, Points, Probe, Refused, Skipped};
@@ -228,7 +242,7 @@ fn get_rows() -> Vec<Row> {
         Row("49", Get("metric=a&metric=b&value=1&key={KEY}"), "204, name \"['a', 'b']\"", Refused(400, "Invalid parameter received - metric is repeated"), REPEATED),
         Row("50", Get("metric=a.b&value=1&key={K2}"), "204, prefixed", point(&[("warehouse-1.a.b", 1.0, 0)]), ""),
         Row("51", Get("key={K2}&metric=a.b&value=1"), "204, not prefixed", point(&[("warehouse-1.a.b", 1.0, 0)]), "the prefix is always applied"),
-        // 52: the queue is full. Ours is the owners' business: 429, tested with them.
+        // 52: the queue is full. Ours is the owners' business: in `worker`.
         Row("53", At(Method::Get, "//metric_data", "metric=a.b&value=1&key={KEY}"), "204", AB, ""),
         Row("54", At(Method::Get, "/metric_data/", "metric=a.b&value=1&key={KEY}"), "404", Refused(404, "not found"), ""),
         Row("54", At(Method::Get, "/Metric_Data", "metric=a.b&value=1&key={KEY}"), "404", Refused(404, "not found"), ""),
@@ -237,6 +251,7 @@ fn get_rows() -> Vec<Row> {
         Row("55", At(Method::Post, "/metric_data", "metric=a.b&value=1&key={KEY}"), "405", Refused(405, "method not allowed"), ""),
         Row("56", At(Method::Options, "/metric_data", ""), "200", Exactly(200, ""), ""),
         Row("56", At(Method::Head, "/metric_data", "metric=a.b&value=1&key={KEY}"), "405", Exactly(405, ""), ""),
+        Row("146", At(Method::Get, "/populate_metric", ""), "405", Refused(405, "method not allowed"), ""),
         Row("125c", Get("metric=a.b&value=1&key={KEY}&timestamp=abc&fill=true"), "400", Refused(400, "invalid timestamp"), ""),
         // Seen from real senders (section 18).
         Row("s2", Get("metric=a.b&value=10000000000000000.&key={KEY}"), "204", point(&[("a.b", 1e16, 0)]), ""),
@@ -302,6 +317,7 @@ fn post_rows() -> Vec<Row> {
         Row("85", Post(r#"{"metric":"a\nb","value":1.0,"timestamp":{N},"key":"{KEY}"}"#), "400", Refused(400, "invalid metric - metric \\\"a\\nb\\\" - "), ""),
         Row("86", Post(r#"{"metric":"a/b:c=d%e+f-g_h.i","value":1.0,"timestamp":{N},"key":"{KEY}"}"#), "204", point(&[("a/b:c=d%e+f-g_h.i", 1.0, 0)]), ""),
         Row("87", Post(r#"{"metric":".a.","value":1.0,"timestamp":{N},"key":"{KEY}"}"#), "204", point(&[(".a.", 1.0, 0)]), ""),
+        Row("88", Post(r#"{"metric":"a.{251}","value":1.0,"timestamp":{N},"key":"{KEY}","fill":"only the name is looked at"}"#), "204", Want::Named(251 + 2), ""),
         Row("88", Post(r#"{"metric":"a.{252}","value":1.0,"timestamp":{N},"key":"{KEY}"}"#), "400", Refused(400, "invalid metric - "), ""),
         Row("89", Post(r#"{"metric":"{21x200}","value":1.0,"timestamp":{N},"key":"{KEY}"}"#), "400", Refused(400, "invalid metric - "), ""),
         Row("90", Post(""), "400", Refused(400, "invalid json data"), ""),
@@ -362,6 +378,13 @@ fn post_rows() -> Vec<Row> {
         Row("122", Quota(A_B, &Get("key={K2}&metric=c&value=1")), "400", Partly(400, OVER_GET, &[]), ""),
         Row("122", Quota(A_B, &Post(A_B)), "204", Points(&[("warehouse-1.a", 1.0, 0), ("warehouse-1.b", 1.0, 0)]), ""),
         Row("122", Quota(A_B, &Post(r#"{"key":"{KEY}","metric":"c","value":1}"#)), "204", Points(&[("c", 1.0, 0)]), ""),
+        // Its test form only marks the event that Skyline sends to Thunder; the answer is the same.
+        Row("121", Quota(HEADER_ONLY, &Post(r#"{"key":"{K2}","metric_quota_exceeded_test":true,"metrics":[{"metric":"a","value":1},{"metric":"b","value":1},{"metric":"c","value":1}]}"#)), "207", Partly(207, OVER_121, &[("warehouse-1.a", 1.0, 0), ("warehouse-1.b", 1.0, 0)]), ""),
+        Row("122", Quota(A_B, &Post(r#"{"key":"{K2}","metric_quota_exceeded_test":true,"metric":"c","value":1}"#)), "400", Partly(400, OVER_122, &[]), ""),
+        Row("122", Quota(A_B, &Post(r#"{"key":"{K2}","metrics":[{"metric":"c","value":1}]}"#)), "400", Partly(400, OVER_122, &[]), ""),
+        // Places are the prefix's, whichever of its keys they came with; the service's own key has none.
+        Row("122", Quota(A_B, &Post(r#"{"key":"{K3}","metric":"c","value":1}"#)), "400", Partly(400, OVER_122, &[]), ""),
+        Row("122", Quota(A_B, &Post(r#"{"key":"{K3}","metric":"a","value":1}"#)), "204", Points(&[("warehouse-1.a", 1.0, 0)]), ""),
         Row("122", Quota(A_B, C_BATCH), "400", Partly(400, OVER_BATCH, &[]), ""),
         Row("123", Skipping(&Post(r#"{"key":"{KEY}","metric":"skyline.analyzer.x","value":1}"#)), "204, nothing queued", Skipped(&[], 1), ""),
         Row("123", Skipping(&Post(r#"{"key":"{KEY}","metrics":[{"metric":"a","value":1},{"metric":"x.skyline.analyzer.x","value":"no number"},{"metric":"skyline.analyzer.run_time","value":2}]}"#)), "204", Skipped(&[("a", 1.0, 0), ("skyline.analyzer.run_time", 2.0, 0)], 1), ""),
@@ -445,6 +468,7 @@ fn fill_in(text: &str) -> String {
     let elements = [
         vec!["x".repeat(200); 21].join("."),
         "x".repeat(252),
+        "x".repeat(251),
         "9".repeat(400),
         r#"{"fields":{"usage.idle":1.5,"total/x":3,"state":"ok","up":true},"name":"cpu","tags":{"host":"h.example.org","cpu":"cpu-total","path":"/var/log","a.b":"c.d"},"timestamp":{N}}"#.to_owned(),
         (0..1001).map(|i| format!(r#""f{i}":1"#)).collect::<Vec<_>>().join(","),
@@ -453,12 +477,14 @@ fn fill_in(text: &str) -> String {
     for (sign, name) in [
         ("{KEY}", KEY),
         ("{K2}", K2),
+        ("{K3}", K3),
         ("{DIGITS}", DIGITS),
         ("{21x200}", &elements[0]),
         ("{252}", &elements[1]),
-        ("{NINES}", &elements[2]),
-        ("{E}", &elements[3]),
-        ("{1001 fields}", &elements[4]),
+        ("{251}", &elements[2]),
+        ("{NINES}", &elements[3]),
+        ("{E}", &elements[4]),
+        ("{1001 fields}", &elements[5]),
         ("{1001}", &many),
     ] {
         text = text.replace(sign, name);
@@ -621,6 +647,11 @@ fn check(row: &Row, scratch: &mut Scratch) {
             assert_eq!(pushed(&sink), wanted(points), "{place}");
             assert_eq!(kept(&tally), points.len(), "{place}");
         }
+        Want::Named(length) => {
+            assert!(matches!(decision, Decision::Points(_)), "{place}");
+            let lengths: Vec<usize> = sink.0.iter().map(|point| point.0.len()).collect();
+            assert_eq!(lengths, [*length], "{place}");
+        }
         Filled(name, timestamp) => {
             assert!(matches!(decision, Decision::Points(_)), "{place}");
             let point = ((*name).to_owned(), *timestamp, 1.0, true);
@@ -684,21 +715,83 @@ fn every_vector_is_answered_as_the_table_says() {
     }
 }
 
+fn same_or_said_why(number: &str, theirs: &str, status: u16, why: &str) {
+    let same = theirs.starts_with(&status.to_string());
+    assert!(
+        same || !why.is_empty(),
+        "row {number} differs without a reason"
+    );
+}
+
 /// A row whose answer differs says why, and one that does not has nothing to explain.
 #[test]
 fn every_difference_has_a_reason() {
     for Row(number, _, theirs, ours, why) in &all_rows() {
         let status = match ours {
-            Points(_) | Filled(..) | NotFinite(_) | Skipped(..) | Want::Unnamed(..) => 204,
+            Points(_) | Filled(..) | NotFinite(_) | Skipped(..) => 204,
+            Want::Unnamed(..) | Want::Named(_) => 204,
             Refused(status, _) | Exactly(status, _) | Partly(status, _, _) => *status,
             Probe => 200,
         };
-        let same = theirs.starts_with(&status.to_string());
+        same_or_said_why(number, theirs, status, why);
+    }
+    for jobs::Row(number, _, theirs, want, why) in jobs::rows() {
+        let status = match want {
+            jobs::Want::Queued(_) => 204,
+            jobs::Want::Refused(status, _) => status,
+        };
+        same_or_said_why(number, theirs, status, why);
+    }
+    // What comes behind an answer has no status to compare: a row without a reason claims to be the same.
+    let behind = jobs::histories().into_iter();
+    let behind = behind.map(|row| (row.number, row.theirs, row.why));
+    let worker = worker::ROWS
+        .iter()
+        .map(|row| (row.number, row.theirs, row.why));
+    for (number, theirs, why) in behind.chain(worker).chain(worker::ALONE) {
         assert!(
-            same || !why.is_empty(),
-            "row {number} differs without a reason"
+            !theirs.is_empty() && theirs != why,
+            "row {number} does not say what the Python program does"
         );
     }
+}
+
+/// The numbers of the reference's rows.
+fn numbers() -> BTreeSet<String> {
+    let lettered = ["125a", "125b", "125c", "125d", "125e", "137a", "137b"];
+    let plain = (1..=157).map(|number| number.to_string());
+    plain.chain(lettered.map(str::to_owned)).collect()
+}
+
+#[test]
+fn no_row_of_the_reference_is_missing() {
+    let mut here: BTreeSet<&str> = all_rows().iter().map(|row| row.0).collect();
+    here.extend(jobs::rows().iter().map(|row| row.0));
+    here.extend(jobs::histories().iter().map(|row| row.number));
+    here.extend(worker::ROWS.iter().map(|row| row.number));
+    here.extend(worker::ALONE.iter().map(|row| row.0));
+    let numbers = numbers();
+    let missing: Vec<_> = numbers
+        .iter()
+        .filter(|number| !here.contains(number.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "rows without a test: {missing:?}");
+
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/reference.md");
+    let Ok(text) = std::fs::read_to_string(page) else {
+        println!("skipped: no reference here to compare the numbers with");
+        return;
+    };
+    let (_, rest) = text.split_once("## 17. Test vectors").expect("section 17");
+    let (section, _) = rest.split_once("\n## 18").expect("section 18");
+    let number = |line: &str| {
+        let cell = line.strip_prefix("| ")?.split(" |").next()?;
+        let number = cell.trim_end_matches('*');
+        let is_one = number.starts_with(|c: char| c.is_ascii_digit());
+        is_one.then(|| number.to_owned())
+    };
+    let rows: BTreeSet<String> = section.lines().filter_map(number).collect();
+    assert_eq!(rows, numbers, "the reference's rows are others");
 }
 
 #[test]
@@ -728,7 +821,10 @@ fn a_bad_request_counts_all_its_items_and_its_namespace() {
     let (decision, _) = ask(&Post(body), &mut Scratch::default());
     let (_, tally) = answered(&decision);
     assert_eq!((tally.received, tally.discarded_not_finite), (3, 0));
-    assert_eq!(tally.problem.map(|problem| problem.reason()), Some("value"));
+    assert_eq!(
+        tally.problem.map(|problem| problem.reason()),
+        Some(Reject::Value)
+    );
     assert_eq!(
         api().keys.namespaces()[usize::from(tally.namespace.unwrap())],
         "warehouse-1"

@@ -18,7 +18,7 @@ const NOW: &str = "-1";
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// With its closing dot; empty for none.
-    prefix: String,
+    pub(super) prefix: String,
     namespace: Option<u16>,
     pub line_bytes_max: usize,
 }
@@ -34,6 +34,19 @@ impl Settings {
             namespace: keys.number(&line.namespace),
             line_bytes_max: line.line_bytes_max,
         }
+    }
+}
+
+/// The fields of a line, as an item that was posted would have them.
+pub(super) fn item<'l>(name: &'l str, value: &'l str, timestamp: &'l str) -> Item<'l> {
+    Item {
+        metric: Given::Text(name),
+        value: Given::Text(value),
+        timestamp: match timestamp {
+            NOW => Given::Absent,
+            timestamp => Given::Text(timestamp),
+        },
+        fill: false,
     }
 }
 
@@ -76,15 +89,7 @@ impl<S: PointSink> Lines<'_, S> {
     /// Name, value and timestamp, as text.
     pub fn take(&mut self, name: &str, value: &str, timestamp: &str) -> Result<(), Problem> {
         self.0.tally.received += 1;
-        let item = Item {
-            metric: Given::Text(name),
-            value: Given::Text(value),
-            timestamp: match timestamp {
-                NOW => Given::Absent,
-                timestamp => Given::Text(timestamp),
-            },
-            fill: false,
-        };
+        let item = item(name, value, timestamp);
         self.0.take(&item).map_err(|fault| fault.problem)
     }
 

@@ -11,7 +11,7 @@ use super::partly::LeftOut;
 use super::quota::Known;
 use super::report::{self, Report};
 use super::take::{Taker, reject};
-use super::telegraf::{Batch, Found};
+use super::telegraf::{self, Batch, Found};
 use super::validate::{Fault, Given, Item, Rules};
 use super::verdict::{self, Problem};
 use super::{Api, Decision, PointLimits, Scratch, Tally};
@@ -222,11 +222,11 @@ impl<'t, 'i> Request<'_, 't, 'i> {
                     let result = taker.take(&item);
                     result.map_err(|fault| Placed(place(Some(index), &item, keys), fault))?;
                 }
-                Found::NotNumeric { name } => {
+                Found::NotNumeric { name, .. } => {
                     received += 1;
                     taker.drop_not_numeric(name);
                 }
-                Found::Unnamed { values } => {
+                Found::Unnamed { values, .. } => {
                     received += values;
                     taker.drop_unnamed(values);
                 }
@@ -234,8 +234,7 @@ impl<'t, 'i> Request<'_, 't, 'i> {
             Ok::<(), Placed>(())
         })?;
         if values == 0 {
-            let why = "no number among the fields of a metric with a host tag";
-            return Err(Fault::new(Problem::InvalidMetric, why).into());
+            return Err(telegraf::no_number().into());
         }
         // A member that stood twice was counted once.
         taker.tally.received = received;

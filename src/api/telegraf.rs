@@ -41,9 +41,9 @@ pub(super) enum Found<'p, 'i> {
         value: Given<'i>,
     },
     /// A field that is a text or a boolean.
-    NotNumeric { name: &'p str },
+    NotNumeric { place: usize, name: &'p str },
     /// So many values of a metric that no name can be made for.
-    Unnamed { values: u32 },
+    Unnamed { place: usize, values: u32 },
 }
 
 /// The parts of one metric; of a repeated member the last counts.
@@ -58,8 +58,7 @@ struct Metric<'t, 'i> {
 type Members<'t, 'i> = Vec<(&'i str, &'t [Node<'i>])>;
 
 impl<'t, 'i> Batch<'t, 'i> {
-    /// The headers `key` and `telegraf` must be there, and the first element of `metrics` must have the
-    /// four members of Telegraf's and no other.
+    /// The headers `key` and `telegraf` must be there, and the list must have Telegraf's form.
     pub fn of(
         fields: &Fields<'t>,
         metrics: Option<&'t [Node<'i>]>,
@@ -69,7 +68,15 @@ impl<'t, 'i> Batch<'t, 'i> {
         if !given(fields.key) || !given(fields.telegraf) {
             return None;
         }
-        let metrics = metrics?;
+        Batch::of_form(metrics?, fields.prefix.unwrap_or_default(), settings)
+    }
+
+    /// The first element of `metrics` must have the four members of Telegraf's and no other.
+    pub fn of_form(
+        metrics: &'t [Node<'i>],
+        prefix: &'t [u8],
+        settings: Settings,
+    ) -> Option<Batch<'t, 'i>> {
         let (_, mut elements) = json::elements(metrics)?;
         let mut names: Vec<&str> = json::members(elements.next()?)?
             .map(|(name, _)| name)
@@ -78,7 +85,7 @@ impl<'t, 'i> Batch<'t, 'i> {
         names.dedup();
         (names == ["fields", "name", "tags", "timestamp"]).then_some(Batch {
             metrics,
-            prefix: fields.prefix.unwrap_or_default(),
+            prefix,
             settings,
         })
     }
@@ -108,7 +115,7 @@ impl<'t, 'i> Batch<'t, 'i> {
             let metric = Metric::of(element);
             let Some(fields) = self.name(&metric, path, &mut members) else {
                 let values = u32::try_from(items_of(&metric)).unwrap_or(u32::MAX);
-                each(Found::Unnamed { values })?;
+                each(Found::Unnamed { place, values })?;
                 continue;
             };
             let stem = path.len();
@@ -129,7 +136,7 @@ impl<'t, 'i> Batch<'t, 'i> {
                         timestamp,
                         value,
                     },
-                    None => Found::NotNumeric { name },
+                    None => Found::NotNumeric { place, name },
                 })?;
             }
         }
@@ -175,6 +182,12 @@ impl<'t, 'i> Batch<'t, 'i> {
         push_rewritten(path, name, self.settings.sanitise);
         Some(fields)
     }
+}
+
+/// Why a batch of which nothing is left is refused.
+pub(super) fn no_number() -> Fault {
+    let why = "no number among the fields of a metric with a host tag";
+    Fault::new(Problem::InvalidMetric, why)
 }
 
 impl<'t, 'i> Metric<'t, 'i> {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use crate::http::{Refusal, encoding, response::Answer};
+use crate::telemetry::counters::Reject;
 
 /// Why a request is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,38 +36,38 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// The table: status, message (HEAD's, up to its first ` - `), and the reason its points are
-    /// counted under.
-    fn row(self) -> (u16, &'static str, &'static str) {
+    /// The table: status, message (HEAD's, up to its first ` - `), and what its points are rejected for. Where
+    /// nothing was parsed there are no points, and the reason is [`Reject::Other`].
+    fn row(self) -> (u16, &'static str, Reject) {
         use Problem::*;
         match self {
-            NoKeyPassed => (400, "no key passed", "key"),
-            NoKeyParameter => (400, "no key parameter passed", "key"),
-            InvalidKey => (401, "invalid key", "key"),
-            InvalidParameter => (400, "Invalid parameter received", "parameter"),
-            NoMetricParameter => (400, "no metric parameter passed", "name"),
-            NoValueParameter => (400, "no value parameter passed", "value"),
-            InvalidJson => (400, "invalid json data", "json"),
-            NoPostData => (400, "no POST data received", "json"),
-            NoMetricData => (400, "no metric data passed", "json"),
-            NoValue => (400, "no value parameter present", "value"),
-            InvalidMetric => (400, "invalid metric", "name"),
-            InvalidTimestamp => (400, "invalid timestamp", "timestamp"),
-            InvalidValue => (400, "invalid value", "value"),
-            InvalidStatusCode => (400, "invalid status_code", "parameter"),
-            InvalidLine => (400, "invalid line", "line"),
-            TooManyPoints => (413, "too many points in one request", "too_large"),
-            BodyTooLarge => (413, "request body too large", "too_large"),
+            NoKeyPassed => (400, "no key passed", Reject::Key),
+            NoKeyParameter => (400, "no key parameter passed", Reject::Key),
+            InvalidKey => (401, "invalid key", Reject::Key),
+            InvalidParameter => (400, "Invalid parameter received", Reject::Parameters),
+            NoMetricParameter => (400, "no metric parameter passed", Reject::Name),
+            NoValueParameter => (400, "no value parameter passed", Reject::Value),
+            InvalidJson => (400, "invalid json data", Reject::Json),
+            NoPostData => (400, "no POST data received", Reject::Json),
+            NoMetricData => (400, "no metric data passed", Reject::Json),
+            NoValue => (400, "no value parameter present", Reject::Value),
+            InvalidMetric => (400, "invalid metric", Reject::Name),
+            InvalidTimestamp => (400, "invalid timestamp", Reject::Timestamp),
+            InvalidValue => (400, "invalid value", Reject::Value),
+            InvalidStatusCode => (400, "invalid status_code", Reject::Parameters),
+            InvalidLine => (400, "invalid line", Reject::Line),
+            TooManyPoints => (413, "too many points in one request", Reject::TooLarge),
+            BodyTooLarge => (413, "request body too large", Reject::TooLarge),
             LargerThanBudget => (
                 413,
                 "request larger than what may be in flight",
-                "too_large",
+                Reject::TooLarge,
             ),
-            UnsupportedEncoding => (415, "content encoding not supported", "encoding"),
-            NotFound => (404, "not found", "route"),
-            MethodNotAllowed => (405, "method not allowed", "route"),
-            Busy => (429, "too busy, send again later", "busy"),
-            OutcomeUnknown => (504, "outcome unknown, send again", "outcome_unknown"),
+            UnsupportedEncoding => (415, "content encoding not supported", Reject::Other),
+            NotFound => (404, "not found", Reject::Other),
+            MethodNotAllowed => (405, "method not allowed", Reject::Other),
+            Busy => (429, "too busy, send again later", Reject::Busy),
+            OutcomeUnknown => (504, "outcome unknown, send again", Reject::Other),
         }
     }
 
@@ -78,8 +79,8 @@ impl Problem {
         self.row().1
     }
 
-    /// The label under `flux_points_rejected_total`.
-    pub fn reason(self) -> &'static str {
+    /// What its points are counted under, in `flux_points_rejected_total`.
+    pub fn reason(self) -> Reject {
         self.row().2
     }
 }
@@ -225,6 +226,24 @@ mod tests {
             body(&refuse(Problem::InvalidKey, "")),
             r#"{"code": 401, "message": "invalid key"}"#
         );
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_point_is_counted_by_its_kind() {
+        use Problem::*;
+        for (problem, label) in [
+            (InvalidParameter, "parameters"),
+            (InvalidStatusCode, "parameters"),
+            (NoKeyParameter, "key"),
+            (NoMetricParameter, "name"),
+            (InvalidTimestamp, "timestamp"),
+            (InvalidValue, "value"),
+            (NoMetricData, "json"),
+            (TooManyPoints, "too_large"),
+            (Busy, "busy"),
+        ] {
+            assert_eq!(problem.reason().label(), label, "{problem:?}");
+        }
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! `flux explain`: one line per point of a request body, or of carbon lines. Pure.
+//! `flux explain`: one line per point of a request body, ours or Telegraf's, or of carbon lines. Pure.
 //!
-//! It tells what a request's own points decide. Keys, duplicates and budgets depend on the running service
-//! and are not looked at.
+//! It tells what a request's own points and the configuration decide. Keys, quotas, duplicates and budgets depend
+//! on the running service and are not looked at.
 
 use std::fmt::Write;
 
 use crate::api::explain::{self, Explained, Verdict};
+use crate::api::quota::Quotas;
 use crate::api::validate::Fault;
-use crate::api::{PointLimits, Scratch};
+use crate::api::{Api, Scratch};
 use crate::carbon::line::{self, LineError};
 use crate::config::Config;
 use crate::last::text::python_float;
@@ -16,7 +17,7 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// The error is why the service would refuse all of it.
 pub fn verdicts(config: &Config, input: &[u8], now: u32) -> Result<String, String> {
-    let limits = PointLimits::from(&config.points);
+    let api = Api::of(config, Quotas::default());
     let body_bytes_max = config.http.body_bytes_max;
     if input.len() > body_bytes_max {
         return Err(format!(
@@ -26,13 +27,13 @@ pub fn verdicts(config: &Config, input: &[u8], now: u32) -> Result<String, Strin
     let text = input.strip_prefix(BOM).unwrap_or(input);
     match text.trim_ascii_start().first() {
         None => Err("nothing to explain: give a request body, or carbon lines".to_owned()),
-        Some(b'{' | b'[') => body(&limits, input, now),
-        Some(_) => Ok(lines(&limits, text, now)),
+        Some(b'{' | b'[') => body(&api, input, now),
+        Some(_) => Ok(lines(&api, text, now)),
     }
 }
 
-fn body(limits: &PointLimits, body: &[u8], now: u32) -> Result<String, String> {
-    let explained = explain::body(limits, body, now, &mut Scratch::default());
+fn body(api: &Api, body: &[u8], now: u32) -> Result<String, String> {
+    let explained = explain::body(api, body, now, &mut Scratch::default());
     let explained = explained.map_err(|fault| refused(&fault))?;
     let mut out = String::new();
     for point in &explained {
@@ -42,16 +43,23 @@ fn body(limits: &PointLimits, body: &[u8], now: u32) -> Result<String, String> {
 }
 
 /// Each line is numbered by its place in the input; empty ones are passed over.
-fn lines(limits: &PointLimits, text: &[u8], now: u32) -> String {
+fn lines(api: &Api, text: &[u8], now: u32) -> String {
     let mut scratch = Scratch::default();
     let mut out = String::new();
+    let most = api.line.line_bytes_max;
     for (index, bytes) in text.split(|byte| *byte == b'\n').enumerate() {
         let number = index + 1;
         match (bytes.trim_ascii(), line::parse_line(bytes)) {
+            _ if bytes.len() > most => {
+                let _ = writeln!(
+                    out,
+                    "{number} - refused: longer than line.line_bytes_max = {most}"
+                );
+            }
             (b"", _) => {}
-            (_, Ok(_)) => {
-                let line = std::str::from_utf8(bytes).expect("parse_line took it");
-                let point = explain::line(limits, line, number, now, &mut scratch);
+            (_, Ok(line)) => {
+                let fields = (line.name, line.value, line.timestamp);
+                let point = explain::line(api, fields, number, now, &mut scratch);
                 push(&mut out, &point);
             }
             (_, Err(why @ (LineError::NotUtf8 | LineError::Fields))) => {
@@ -74,6 +82,14 @@ fn push(out: &mut String, point: &Explained) {
             let _ = writeln!(out, " accepted {timestamp} {value}");
         }
         Verdict::DiscardedNotFinite => out.push_str(" discarded: not finite\n"),
+        Verdict::Skipped => out.push_str(" discarded: it matches points.skip\n"),
+        Verdict::NotNumeric => out.push_str(" discarded: not a number\n"),
+        Verdict::Unnamed(values) => {
+            let _ = writeln!(
+                out,
+                " discarded: {values} values, and no host tag or no name to call them by"
+            );
+        }
         Verdict::Refused(fault) => {
             let _ = writeln!(out, " {}", refused(fault));
         }
@@ -150,6 +166,34 @@ mod tests {
         assert_eq!(said(lines).unwrap(), expected);
         let wrong = verdicts(&Config::default(), b"a\xff 1 1478021700", NOW);
         assert_eq!(wrong.unwrap(), "1 - refused: not UTF-8\n");
+    }
+
+    #[test]
+    fn skip_patterns_and_telegrafs_form_are_known() {
+        let body = r#"{"metrics": [
+            {"fields": {"idle": 1, "state": "ok"}, "name": "cpu", "tags": {"host": "h.x"}, "timestamp": 1478021700},
+            {"fields": {"idle": 1, "busy": 2}, "name": "cpu", "tags": {}, "timestamp": 1478021700},
+            {"fields": {"x": 1}, "name": "analyzer", "tags": {"host": "skyline"}, "timestamp": 1478021700}]}"#;
+        let expected = "1 h.x.cpu.idle accepted 1478021700 1.0
+1 h.x.cpu.state discarded: not a number
+2 - discarded: 2 values, and no host tag or no name to call them by
+3 skyline.analyzer.x discarded: it matches points.skip
+";
+        assert_eq!(said(body).unwrap(), expected);
+        let mut config = Config::default();
+        config.points.telegraf_sanitise = true;
+        let sanitised = verdicts(&config, body.as_bytes(), NOW).unwrap();
+        assert!(sanitised.starts_with("1 h_x.cpu.idle "), "{sanitised}");
+
+        let lines = "skyline.mirage.x 1 -1\nskyline.mirage.run_time 1 -1\n";
+        let expected = "1 skyline.mirage.x discarded: it matches points.skip
+2 skyline.mirage.run_time accepted 1478021700 1.0
+";
+        assert_eq!(said(lines).unwrap(), expected);
+        let long = format!("{} 1 -1\na 1 -1\n", "n".repeat(9_000));
+        let expected =
+            "1 - refused: longer than line.line_bytes_max = 8192\n2 a accepted 1478021700 1.0\n";
+        assert_eq!(said(&long).unwrap(), expected);
     }
 
     #[test]

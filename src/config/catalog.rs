@@ -136,6 +136,7 @@ pub static CATALOG: &[Setting] = &[
     line::LISTEN,
     line::NAMESPACE,
     line::LINE_BYTES_MAX,
+    line::IDLE_DEADLINE_MS,
     Setting {
         section: "keys",
         key: "self",

@@ -55,3 +55,10 @@ pub const LINE_BYTES_MAX: Setting = whole!(
     "Bytes of one line; a longer one is passed over and counted.",
     "twice the longest path that Graphite can store."
 );
+
+pub const IDLE_DEADLINE_MS: Setting = whole!(
+    line.idle_deadline_ms,
+    100..=86_400_000,
+    "Milliseconds a connection that sends lines may be silent before it is closed, in the middle of a line too.",
+    "an hour: senders are silent for minutes and lose what they write into a closed connection; one whose host has gone is silent for ever."
+);

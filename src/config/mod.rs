@@ -78,6 +78,7 @@ pub struct Line {
     pub listen: Vec<Listen>,
     pub namespace: String,
     pub line_bytes_max: usize,
+    pub idle_deadline_ms: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -412,6 +413,7 @@ impl Default for Line {
             listen: Vec::new(),
             namespace: String::new(),
             line_bytes_max: 8192,
+            idle_deadline_ms: 3_600_000,
         }
     }
 }

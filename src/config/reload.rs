@@ -19,6 +19,7 @@ pub const LIVE: &[&str] = &[
     "http.drain_deadline_ms",
     "line.namespace",
     "line.line_bytes_max",
+    "line.idle_deadline_ms",
     "keys.self",
     "keys.self_file",
     "keys.namespaces",

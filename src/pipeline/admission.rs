@@ -46,7 +46,7 @@ impl Pipeline {
                 points.discard(Discard::Skipped, tally.skipped.into());
                 points.reject(Reject::Quota, tally.over_quota.into());
             }
-            Some(problem) => points.reject(reject_cause(problem), received),
+            Some(problem) => points.reject(problem.reason(), received),
         }
         if let Some(namespace) = tally.namespace {
             let numbers = self.counters.namespace(namespace);
@@ -57,13 +57,4 @@ impl Pipeline {
             };
         }
     }
-}
-
-/// The label under which a request's points count as rejected.
-fn reject_cause(problem: Problem) -> Reject {
-    Reject::ALL
-        .iter()
-        .copied()
-        .find(|cause| cause.label() == problem.reason())
-        .unwrap_or(Reject::Other)
 }

@@ -80,6 +80,11 @@ impl Pipeline {
         Fed { consumed, blocked }
     }
 
+    /// A connection was closed because nothing came on it.
+    pub fn closed_idle_feed(&mut self) {
+        self.counters.line.idle_closed += 1;
+    }
+
     fn take_lines(&mut self, mut skipping: bool, bytes: &[u8], most: usize, now: Now) -> Taken {
         self.gathered.begin();
         let (sink, scratch) = (&mut self.gathered, &mut self.scratch);

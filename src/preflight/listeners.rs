@@ -12,8 +12,15 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::Refusal;
 use crate::config::{Config, Listen};
 
-/// Binds every address for a moment. Returns the socket files that nobody answers on any more.
-pub fn probe(config: &Config) -> Result<Vec<PathBuf>, Refusal> {
+/// A socket file that nobody answers on any more, and the key that wants its place.
+#[derive(Debug)]
+pub struct Stale {
+    key: &'static str,
+    path: PathBuf,
+}
+
+/// Binds every address for a moment. Returns what is in the way and may go.
+pub fn probe(config: &Config) -> Result<Vec<Stale>, Refusal> {
     // All are held until all were tried.
     let mut held = vec![bound("admin.listen", config.admin.listen)?];
     let mut stale = Vec::new();
@@ -22,7 +29,7 @@ pub fn probe(config: &Config) -> Result<Vec<PathBuf>, Refusal> {
     for (key, listen) in http.chain(line) {
         match listen {
             Listen::Tcp(address) => held.push(bound(key, *address)?),
-            Listen::Unix(path) => stale.extend(stale_socket(path)?),
+            Listen::Unix(path) => stale.extend(stale_socket(key, path)?),
         }
     }
     Ok(stale)
@@ -64,14 +71,11 @@ fn try_bind(key: &'static str, address: SocketAddr) -> Result<Socket, Refusal> {
     })
 }
 
-/// The path, when a socket file is there and nobody answers on it.
-fn stale_socket(path: &Path) -> Result<Option<PathBuf>, Refusal> {
-    let listen = |why| Refusal::Listen {
-        key: "http.listen",
-        address: format!("unix:{}", path.display()),
-        why,
-    };
-    let meta = match std::fs::symlink_metadata(path) {
+/// The file, when it is a socket and nobody answers on it.
+fn stale_socket(key: &'static str, path: &Path) -> Result<Option<Stale>, Refusal> {
+    let listen = |why| cannot_listen(key, path, why);
+    let path = path.to_owned();
+    let meta = match std::fs::symlink_metadata(&path) {
         Ok(meta) => meta,
         Err(why) if why.kind() == io::ErrorKind::NotFound => {
             // The file will be made; its directory must be there for that.
@@ -81,34 +85,35 @@ fn stale_socket(path: &Path) -> Result<Option<PathBuf>, Refusal> {
         Err(why) => return Err(listen(why)),
     };
     if !meta.file_type().is_socket() {
-        return Err(Refusal::NotASocket(path.to_owned()));
+        return Err(Refusal::NotASocket { key, path });
     }
     let answers = || {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         // A listener whose queue is full would block us; it then answers "again", and is alive.
         socket.set_nonblocking(true)?;
-        socket.connect(&SockAddr::unix(path)?)
+        socket.connect(&SockAddr::unix(&path)?)
     };
     match answers() {
-        Err(why) if why.kind() == io::ErrorKind::ConnectionRefused => Ok(Some(path.to_owned())),
-        Ok(()) => Err(Refusal::SocketTaken(path.to_owned())),
+        Err(why) if why.kind() == io::ErrorKind::ConnectionRefused => Ok(Some(Stale { key, path })),
+        Ok(()) => Err(Refusal::SocketTaken { key, path }),
         Err(why) if why.kind() == io::ErrorKind::WouldBlock => {
-            Err(Refusal::SocketTaken(path.to_owned()))
+            Err(Refusal::SocketTaken { key, path })
         }
         Err(why) => Err(listen(why)),
     }
 }
 
+fn cannot_listen(key: &'static str, path: &Path, why: io::Error) -> Refusal {
+    let address = format!("unix:{}", path.display());
+    Refusal::Listen { key, address, why }
+}
+
 /// Removes what [`probe`] found stale: the last step, so that a refused start removes nothing.
-pub fn remove(stale: &[PathBuf]) -> Result<(), Refusal> {
-    for path in stale {
+pub fn remove(stale: &[Stale]) -> Result<(), Refusal> {
+    for Stale { key, path } in stale {
         match std::fs::remove_file(path) {
             Err(why) if why.kind() != io::ErrorKind::NotFound => {
-                return Err(Refusal::Listen {
-                    key: "http.listen",
-                    address: format!("unix:{}", path.display()),
-                    why,
-                });
+                return Err(cannot_listen(key, path, why));
             }
             _ => {}
         }
@@ -164,15 +169,41 @@ mod tests {
     fn a_socket_file_is_stale_only_when_nobody_answers() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s");
-        assert!(matches!(stale_socket(&path), Ok(None)));
+        let look = |path: &Path| stale_socket("line.listen", path);
+        assert!(matches!(look(&path), Ok(None)));
         let listener = UnixListener::bind(&path).unwrap();
-        assert!(matches!(stale_socket(&path), Err(Refusal::SocketTaken(_))));
+        assert!(matches!(look(&path), Err(Refusal::SocketTaken { .. })));
         drop(listener);
-        assert!(matches!(stale_socket(&path), Ok(Some(_))));
-        remove(std::slice::from_ref(&path)).unwrap();
+        let stale = look(&path).unwrap();
+        assert!(stale.is_some());
+        remove(stale.as_slice()).unwrap();
         std::fs::write(&path, "not a socket").unwrap();
-        assert!(matches!(stale_socket(&path), Err(Refusal::NotASocket(_))));
+        assert!(matches!(look(&path), Err(Refusal::NotASocket { .. })));
         let deeper = directory.path().join("none/s");
-        assert!(matches!(stale_socket(&deeper), Err(Refusal::Listen { .. })));
+        assert!(matches!(look(&deeper), Err(Refusal::Listen { .. })));
+    }
+
+    /// Whatever is wrong with a socket file, the key that has to change is the one that names it.
+    #[test]
+    fn a_refusal_names_the_key_of_the_path() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let said = |refusal: Refusal| {
+            let said = refusal.to_string();
+            assert!(said.starts_with("line.listen: "), "{said}");
+        };
+        let look = |path: &Path| stale_socket("line.listen", path).unwrap_err();
+        let _listener = UnixListener::bind(&path).unwrap();
+        said(look(&path));
+        said(look(&directory.path().join("none/s")));
+        let file = directory.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        said(look(&file));
+        // A folder cannot be removed as a file is.
+        let folder = Stale {
+            key: "line.listen",
+            path: directory.path().to_owned(),
+        };
+        said(remove(&[folder]).unwrap_err());
     }
 }

@@ -22,11 +22,14 @@ use std::time::Duration;
 pub struct Bounds {
     pub limits: Limits,
     pub deadlines: Deadlines,
+    /// For a connection that sends lines.
+    pub line_idle_ms: u64,
 }
 
-impl From<&config::Http> for Bounds {
-    fn from(http: &config::Http) -> Bounds {
+impl Bounds {
+    pub fn of(http: &config::Http, line: &config::Line) -> Bounds {
         Bounds {
+            line_idle_ms: u64::from(line.idle_deadline_ms),
             limits: Limits {
                 head_bytes_max: http.head_bytes_max,
                 body_bytes_max: http.body_bytes_max,
@@ -63,7 +66,9 @@ const LINGER_BYTES_MAX: usize = 8 * 1024 * 1024;
 const LINGER_MS: u64 = 2000;
 
 pub async fn serve(shard: Rc<Shard>, mut stream: TcpStream) {
-    let Bounds { limits, deadlines } = shard.connections.bounds.get();
+    let Bounds {
+        limits, deadlines, ..
+    } = shard.connections.bounds.get();
     let descriptor = stream.as_raw_fd();
     let idle_until = shard.clock.now().ms() + deadlines.idle_ms;
     let index = shard.connections.open(descriptor, idle_until);

@@ -43,7 +43,7 @@ pub struct Connections {
 }
 
 impl Connections {
-    pub fn new(max: usize, http: &config::Http) -> Self {
+    pub fn new(max: usize, http: &config::Http, line: &config::Line) -> Self {
         Connections {
             entries: RefCell::default(),
             free: RefCell::default(),
@@ -51,15 +51,15 @@ impl Connections {
             max,
             buffered: Cell::new(0),
             buffered_max: Cell::new(http.buffered_bytes_max),
-            bounds: Cell::new(http.into()),
+            bounds: Cell::new(Bounds::of(http, line)),
             accepted: Cell::new(0),
         }
     }
 
     /// The configuration was read again.
-    pub fn switch(&self, http: &config::Http) {
+    pub fn switch(&self, http: &config::Http, line: &config::Line) {
         self.buffered_max.set(http.buffered_bytes_max);
-        self.bounds.set(http.into());
+        self.bounds.set(Bounds::of(http, line));
     }
 
     pub fn open(&self, descriptor: RawFd, deadline_ms: u64) -> usize {

@@ -19,8 +19,7 @@ const READ_BYTES: usize = 64 * 1024;
 const PAUSE: Duration = Duration::from_millis(10);
 
 pub async fn serve(shard: Rc<Shard>, stream: TcpStream) {
-    // Senders are silent for minutes and must not be closed for it; where there is no place for another
-    // connection they give way like all idle ones.
+    // Where there is no place for another connection it gives way like all idle ones, long before its deadline.
     let index = shard.connections.open(stream.as_raw_fd(), u64::MAX);
     let mut session = Session {
         shard: &shard,
@@ -48,9 +47,14 @@ struct Session<'a> {
 impl Session<'_> {
     async fn run(&mut self, mut stream: TcpStream) -> io::Result<()> {
         let connections = &self.shard.connections;
+        let clock = &self.shard.clock;
         loop {
-            connections.waits(self.index, Waits::Idle, u64::MAX);
+            let until_ms = clock.now().ms() + connections.bounds.get().line_idle_ms;
+            connections.waits(self.index, Waits::Idle, until_ms);
             let Some(mut fed) = self.read(&mut stream).await? else {
+                if clock.now().ms() >= until_ms {
+                    self.shard.turn(|pipeline, _| pipeline.closed_idle_feed());
+                }
                 return Ok(());
             };
             while fed.blocked || connections.buffers_full() && self.rest.is_empty() {

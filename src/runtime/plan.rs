@@ -161,14 +161,19 @@ impl ShardPlan {
 
 impl ShardPlan {
     pub fn shard(&self, table: Table, mesh: Rc<Mesh>) -> Rc<Shard> {
-        let (http, journal) = (&self.config.http, self.config.journal);
+        let Config {
+            http,
+            line,
+            journal,
+            ..
+        } = &self.config;
         let connections_max = (http.connections_max as usize).div_ceil(self.shards);
         Shard::new(
             self.index,
             self.pipeline(table),
             mesh,
             self.control.clone(),
-            Connections::new(connections_max, http),
+            Connections::new(connections_max, http, line),
             Disk::new(
                 self.folder.clone(),
                 journal.segment_bytes,

@@ -21,6 +21,7 @@ const SWITCH_DEADLINE: Duration = Duration::from_secs(5);
 pub struct Live {
     pub api: Arc<Api>,
     pub http: config::Http,
+    pub line: config::Line,
 }
 
 /// The main thread waits for one before it sends another.
@@ -114,6 +115,7 @@ impl Reloader {
         let live = Live {
             api: self.api.clone(),
             http: reloaded.config.http.clone(),
+            line: reloaded.config.line.clone(),
         };
         // The core takes it on its next sweep; it outlives this thread's loop.
         let _ = self.sender.send(Arc::new(live));

@@ -137,7 +137,7 @@ impl Shard {
     pub fn switch(&self, live: &Live) {
         let (api, http) = (live.api.clone(), &live.http);
         self.turn(|pipeline, _| pipeline.switch(api, http));
-        self.connections.switch(http);
+        self.connections.switch(http, &live.line);
     }
 
     pub fn snapshot(&self) -> Snapshot {

@@ -144,6 +144,11 @@ pub static METRICS: &[Metric] = &[
         "Times a connection that sends lines was not read on, because a budget had no room.",
         |s| s.counters.line.pauses,
     ),
+    counter(
+        "flux_line_idle_closed_total",
+        "Connections for lines that were closed because nothing came for line.idle_deadline_ms.",
+        |s| s.counters.line.idle_closed,
+    ),
     shard_counter(
         "flux_shard_points_received_total",
         "Points received on the connections of this shard.",

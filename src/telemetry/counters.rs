@@ -208,6 +208,8 @@ numbers! {
         /// Of the received ones.
         points: u64,
         pauses: u64,
+        /// Connections closed because nothing came.
+        idle_closed: u64,
     }
 }
 

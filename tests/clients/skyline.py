@@ -47,6 +47,17 @@ for code, status in [(200, 200), (400, 400), (401, 401), (207, 207), (500, 204)]
     echo = {'status': 'test', 'status_code': code}
     answered(requests.post(base + '/metric_data_post', json=echo, timeout=10), status)
 
+# A look at what would become of a metric: nothing of it is kept.
+looked = {'metric': 'never.kept', 'value': 1, 'timestamp': now}
+for test in [
+    requests.post(base + '/metric_data_post', json=looked, headers={'key': key, 'x-test-only': '1'}, timeout=10),
+    requests.post(base + '/metric_data_post', json=dict(looked, key=key, test='true'), timeout=10),
+    requests.get(base + '/metric_data?metric=never.kept&value=1&test=true&key=' + key, timeout=10),
+    requests.get(base + '/metric_data?metric=never.kept&value=1&key=' + key, headers={'x-test-only': '1'}, timeout=10),
+]:
+    report = answered(test, 200).json()
+    assert (report['ingest_count'], report['drop_count'], report['metrics']) == (1, 0, "['never.kept']"), report
+
 # The load test: basic auth, the proxy's path, everything as text.
 metrics = [
     {'metric': 'load.%s' % i, 'timestamp': str(now), 'value': str(i / 7), 'key': key} for i in range(480)

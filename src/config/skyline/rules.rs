@@ -15,6 +15,10 @@ pub const OURS: &[&str] = &[
     "REDIS_",
     "GRAPHITE_",
     "SKYLINE_METRICS_CARBON_",
+    // Flux reads these too.
+    "PROMETHEUS_",
+    "VORTEX_",
+    "MEMCACHE",
 ];
 
 pub struct Rule {
