@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::config::key::{self, KeyError, OwnKey};
 
 pub use data_dir::DataLock;
-pub use placement::{Placement, plan};
+pub use placement::{Placement, ours, plan};
 
 /// What the checks found, and hold: the start goes on with this.
 pub struct Ready {
