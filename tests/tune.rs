@@ -226,12 +226,12 @@ fn an_apply_that_fails_half_way_says_what_was_done_and_can_be_reverted() {
 #[test]
 fn without_a_place_for_the_originals_nothing_is_changed() {
     let root = fake(include_str!("tune/fresh.host"));
-    put(root.path(), "var/lib/flux", "in the way");
+    put(root.path(), "var/lib/flux-tune", "in the way");
     let before = tree(root.path());
     let refused = apply(root.path(), &[]);
     assert_eq!(refused.code, 1);
     assert!(
-        refused.err.contains("/var/lib/flux/tune.json cannot be"),
+        refused.err.contains("/var/lib/flux-tune/tune.json cannot be"),
         "{}",
         refused.err
     );

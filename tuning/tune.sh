@@ -114,7 +114,7 @@ one_of /proc/sys/net/ipv4/tcp_slow_start_after_idle '' 0
 # Risk: power and heat, all day.
 for path in "$root"/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor; do one_of "${path#"$root"}" /sys/devices/system/cpu/cpu0/cpufreq/scaling_available_governors performance; done
 
-# transparent_hugepage: with always, small buffers take 2 MiB each, and making room for them stalls whoever asks (Redis says the same).
+# transparent_hugepage: with always, memory is handed out 2 MiB at a time, and making room for that stalls whoever asks.
 # Risk: programs that gain from huge pages without asking for them lose them.
 one_of /sys/kernel/mm/transparent_hugepage/enabled '' madvise never
 

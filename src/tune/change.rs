@@ -9,8 +9,9 @@ use super::check::{Change, Row};
 use super::host::value;
 use super::list;
 
-/// Where the originals are kept.
-pub const STATE: &str = "/var/lib/flux/tune.json";
+/// Where the originals are kept. Not in the service's own directory: what root puts back must not be the
+/// service's to write.
+pub const STATE: &str = "/var/lib/flux-tune/tune.json";
 /// After what distributions and most packages bring; /etc/sysctl.conf still comes later.
 pub const SYSCTL: &str = "/etc/sysctl.d/90-flux-tune.conf";
 /// What lies under /sys has no sysctl: systemd-tmpfiles writes it at every start of the host.
