@@ -175,6 +175,40 @@ fn a_second_apply_leaves_a_file_alone_that_somebody_has_edited() {
 }
 
 #[test]
+fn an_apply_that_was_cut_off_is_finished_by_the_next_and_can_be_reverted() {
+    let root = fake(include_str!("tune/fresh.host"));
+    let before = tree(root.path());
+    assert_eq!(apply(root.path(), &[]).code, 0);
+    let whole = tree(root.path());
+    // As if it had ended after the first values: the rest is as it was, and nothing makes them last.
+    let cut = || {
+        for path in [
+            "etc/sysctl.d/90-flux-tune.conf",
+            "etc/tmpfiles.d/90-flux-tune.conf",
+        ] {
+            fs::remove_file(root.path().join(path)).expect("removed");
+        }
+        put(root.path(), "proc/sys/vm/swappiness", "60");
+    };
+    cut();
+    let finished = apply(root.path(), &[]);
+    assert_eq!(finished.code, 0, "{}", finished.out);
+    assert_eq!(tree(root.path()), whole);
+    fs::remove_file(root.path().join("etc/sysctl.d/90-flux-tune.conf")).expect("removed");
+    let lasting = apply(root.path(), &[]);
+    assert_eq!(lasting.code, 0, "{}", lasting.out);
+    assert!(
+        lasting.out.starts_with("written  /etc/sysctl.d/"),
+        "{}",
+        lasting.out
+    );
+    assert_eq!(tree(root.path()), whole);
+    cut();
+    assert_eq!(tune(root.path(), &["revert"]).code, 0);
+    assert_eq!(tree(root.path()), before);
+}
+
+#[test]
 fn a_value_that_somebody_has_put_back_already_is_no_obstacle() {
     let root = fake(include_str!("tune/fresh.host"));
     let before = tree(root.path());
@@ -231,7 +265,9 @@ fn without_a_place_for_the_originals_nothing_is_changed() {
     let refused = apply(root.path(), &[]);
     assert_eq!(refused.code, 1);
     assert!(
-        refused.err.contains("/var/lib/flux-tune/tune.json cannot be"),
+        refused
+            .err
+            .contains("/var/lib/flux-tune/tune.json cannot be"),
         "{}",
         refused.err
     );
