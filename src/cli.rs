@@ -3,6 +3,7 @@
 pub mod explain;
 pub mod journal;
 pub mod start;
+mod tune;
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{self, Config, Overrides, Problems};
 use crate::preflight::{self, Refusal};
 use crate::runtime;
+use crate::tune::apply::Trouble;
 
 /// sysexits.h: a command line that is not understood, and a configuration that is not.
 pub const EX_USAGE: u8 = 64;
@@ -46,6 +48,9 @@ enum Command {
     /// Look into the journal without the service
     #[command(subcommand)]
     Journal(Journal),
+    /// Check, apply, revert or render the settings of the host
+    #[command(subcommand)]
+    Tune(tune::Tune),
 }
 
 #[derive(Debug, Subcommand)]
@@ -136,6 +141,10 @@ pub enum Error {
         "journal: not every segment can be read to its end; what can is delivered at the next start"
     )]
     Damaged,
+    #[error("tune: {0}")]
+    Tune(#[from] Trouble),
+    #[error("tune: {what}")]
+    Untuned { code: u8, what: &'static str },
 }
 
 impl Error {
@@ -145,6 +154,7 @@ impl Error {
             Error::Usage(error) if error.exit_code() == 0 => 0,
             Error::Usage(_) => EX_USAGE,
             Error::Config(_) => EX_CONFIG,
+            Error::Untuned { code, .. } => *code,
             _ => EX_FAILURE,
         }
     }
@@ -176,6 +186,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
         Command::Config(show) => print_config(show),
         Command::Explain(of) => explain_points(of),
         Command::Journal(verb) => look_into_journal(verb),
+        Command::Tune(verb) => tune::tune(verb),
     }
 }
 

@@ -33,6 +33,7 @@
 //! | [`dedup`] | fresh, duplicate or unknown; the bounded table |
 //! | [`populate`] | a metric's history from a remote: the job, what to ask, what to send |
 //! | [`pipeline`] | composes the pure stages for one shard |
+//! | [`tune`] | the list of host settings and its four verbs; *what a start requires of a host is in* [`tune::needs`] |
 //! | [`preflight`] | what must be true before a start |
 //! | [`runtime`] | the only importer of glommio |
 //! | [`cli`] | the commands |
@@ -56,3 +57,4 @@ pub mod request;
 pub mod router;
 pub mod runtime;
 pub mod telemetry;
+pub mod tune;

@@ -1,10 +1,10 @@
-//! What must be true before a start. An edge: it asks the kernel, the network and the disk.
+//! What must be true before a start. An edge: it asks the kernel, the network and the disk. What it
+//! requires of the host are the items of [`tune`]'s list that have a need.
 //!
 //! Each refusal is one line that names the cause and the cure. A refused start leaves nothing
 //! behind: what only looks comes first, and what is made after that is removed again.
 
 mod data_dir;
-mod kernel;
 mod limits;
 mod listeners;
 mod placement;
@@ -14,9 +14,11 @@ use std::path::PathBuf;
 
 use crate::config::Config;
 use crate::config::key::{self, KeyError, OwnKey};
+use crate::tune::needs::Fault;
+use crate::tune::{self, Wishes, files};
 
 pub use data_dir::DataLock;
-pub use placement::{Placement, plan};
+pub use placement::{Placement, ours, plan};
 
 /// What the checks found, and hold: the start goes on with this.
 pub struct Ready {
@@ -31,45 +33,8 @@ pub struct Ready {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    #[error("kernel: {release} is too old; run Linux 5.8 or newer")]
-    Kernel { release: String },
-    #[error(
-        "io_uring: switched off by the sysctl kernel.io_uring_disabled = {value}; \
-         run: sysctl -w kernel.io_uring_disabled=0"
-    )]
-    IoUringSysctl { value: String },
-    #[error(
-        "io_uring: refused by a seccomp profile ({errno}), as Docker's default one does; allow \
-         io_uring_setup, io_uring_enter and io_uring_register in it, or run with \
-         --security-opt seccomp=unconfined"
-    )]
-    IoUringSeccomp { errno: &'static str },
-    #[error("io_uring: this kernel was built without it; run one built with CONFIG_IO_URING=y")]
-    IoUringMissing,
-    #[error(
-        "io_uring: not enough locked memory for a ring (ENOMEM); \
-         raise it: LimitMEMLOCK=infinity (systemd), --ulimit memlock=-1 (Docker) or ulimit -l"
-    )]
-    IoUringMemory,
-    #[error("io_uring: a ring cannot be set up ({0}); run a kernel and a container that allow it")]
-    IoUring(io::Error),
-    #[error(
-        "memlock: {limit_bytes} bytes may be locked and {needed_bytes} are needed; \
-         raise it: LimitMEMLOCK=infinity (systemd), --ulimit memlock=-1 (Docker) or ulimit -l"
-    )]
-    MemLock { limit_bytes: u64, needed_bytes: u64 },
-    #[error(
-        "nofile: {limit} files may be open and http.connections_max = {connections_max} needs \
-         {needed}; raise it: LimitNOFILE={needed} (systemd), --ulimit nofile={needed} (Docker) or \
-         ulimit -n, or {lower}"
-    )]
-    NoFile {
-        limit: u64,
-        needed: u64,
-        connections_max: u32,
-        /// What could be lowered instead, and to what.
-        lower: String,
-    },
+    #[error(transparent)]
+    Host(#[from] Fault),
     #[error(
         "cpu: cpu.populate_core = {cpu} is not one of this process's CPUs ({ours}); name one of them, or \"auto\""
     )]
@@ -111,13 +76,12 @@ pub enum Refusal {
 }
 
 pub fn check(config: &Config) -> Result<Ready, Refusal> {
-    let kernel = kernel::release()?;
-    kernel::io_uring()?;
     let ours = placement::ours()?;
     let placement = placement::plan_checked(&config.cpu, &ours)?;
-    let executors = placement.shards.len() + usize::from(!placement.populate_shared);
-    limits::memlock(&kernel, executors)?;
-    limits::nofile(config, executors)?;
+    let wishes = Wishes::of(config, placement.executors());
+    let host = files::required(&wishes);
+    limits::raise(&host, &wishes);
+    tune::refusal(&host, &wishes)?;
     let stale = listeners::probe(config)?;
 
     let mut made = data_dir::Made::default();
@@ -140,6 +104,6 @@ pub fn check(config: &Config) -> Result<Ready, Refusal> {
         placement,
         lock,
         own_key,
-        kernel: kernel.text,
+        kernel: host.release().0,
     })
 }

@@ -20,6 +20,12 @@ pub struct Placement {
     pub blocking: Vec<usize>,
 }
 
+impl Placement {
+    pub fn executors(&self) -> usize {
+        self.shards.len() + usize::from(!self.populate_shared)
+    }
+}
+
 /// `online` holds the CPUs of this process, in order; never empty.
 ///
 /// Populate takes the last CPU, alone from three CPUs up. Shards take the others from the first on,
