@@ -6,12 +6,46 @@ mod host;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
-use host::{make, put, tree, tune};
+use host::{make, put, tree};
 use proptest::prelude::*;
 use skyline_flux::config::Config;
 use skyline_flux::tune::{Kind, Wishes, list, page, render};
+
+/// `flux tune …` below a root.
+fn tune(root: &Path, words: &[&str]) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flux"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("FLUX_") {
+            command.env_remove(name);
+        }
+    }
+    let output = command
+        .arg("tune")
+        .args(words)
+        .arg("--root")
+        .arg(root)
+        .output()
+        .expect("flux runs");
+    Ran::from(output)
+}
+
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Ran {
+        Ran {
+            code: output.status.code().expect("an exit status"),
+            out: String::from_utf8(output.stdout).expect("UTF-8"),
+            err: String::from_utf8(output.stderr).expect("UTF-8"),
+        }
+    }
+}
 
 const CONFIG: [&str; 2] = ["--config", "tests/tune/flux.toml"];
 
@@ -21,11 +55,11 @@ fn fake(text: &str) -> tempfile::TempDir {
     root
 }
 
-fn check(root: &Path, more: &[&str]) -> host::Ran {
+fn check(root: &Path, more: &[&str]) -> Ran {
     tune(root, &[&["check"], &CONFIG[..], more].concat())
 }
 
-fn apply(root: &Path, more: &[&str]) -> host::Ran {
+fn apply(root: &Path, more: &[&str]) -> Ran {
     tune(root, &[&["apply"], &CONFIG[..], more].concat())
 }
 

@@ -1,14 +1,14 @@
 //! The embedded store: a table in a file under the data directory. Blocking: called off the shards.
 //!
-//! Losing marks only costs repeats, so a commit need not reach the disk before it counts: the caller
-//! asks for a durable one at most once a second, and a kill -9 or a power cut loses the marks since.
+//! Losing marks only costs repeats: the caller writes all that have come since about once a second, and a
+//! kill -9 or a power cut loses the marks since.
 //! A file that is damaged is moved aside, not trusted and not in the way of a start.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
-use redb::{Builder, Database, Durability, ReadableDatabase, TableDefinition};
+use redb::{Builder, Database, ReadableDatabase, TableDefinition};
 
 use super::Mark;
 
@@ -88,10 +88,11 @@ impl Store {
         self.with(|database| get_many(database, names))
     }
 
-    /// All or none are written. Visible at once; on disk with the next `durable` one (also of no
-    /// marks), or when the store is closed. That the newest wins is the writer's business.
-    pub fn put_many(&self, marks: &[(String, Mark)], durable: bool) -> Result<(), StoreError> {
-        self.with(|database| put_many(database, marks, durable))
+    /// All or none are written, and on disk when it returns. That the newest wins is the writer's business.
+    pub fn put_many(&self, mut marks: Vec<(String, Mark)>) -> Result<(), StoreError> {
+        // In the order of the tree: a page is copied once and then written while it is in the cache.
+        marks.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        self.with(|database| put_many(database, &marks))
     }
 
     fn with<T>(&self, work: impl Fn(&Database) -> Result<T, redb::Error>) -> Result<T, StoreError> {
@@ -150,17 +151,8 @@ fn get_many(database: &Database, names: &[String]) -> Result<Vec<Option<Mark>>, 
     Ok(marks)
 }
 
-fn put_many(
-    database: &Database,
-    marks: &[(String, Mark)],
-    durable: bool,
-) -> Result<(), redb::Error> {
-    let mut transaction = database.begin_write()?;
-    let durability = match durable {
-        true => Durability::Immediate,
-        false => Durability::None,
-    };
-    transaction.set_durability(durability)?;
+fn put_many(database: &Database, marks: &[(String, Mark)]) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
     {
         let mut table = transaction.open_table(MARKS)?;
         for (name, mark) in marks {
@@ -245,9 +237,9 @@ mod tests {
         assert_eq!(opened.moved_aside, None);
         let store = opened.store;
         assert_eq!(found(&store, &marks(0..3)), 0);
-        store.put_many(&marks(0..1000), false).unwrap();
-        store.put_many(&marks(1000..2000), true).unwrap();
-        store.put_many(&marks(2000..3000), false).unwrap();
+        store.put_many(marks(0..1000)).unwrap();
+        store.put_many(marks(1000..2000)).unwrap();
+        store.put_many(marks(2000..3000)).unwrap();
         assert_eq!(found(&store, &marks(0..3000)), 3000);
         store.close().unwrap();
         let reopened = Store::open(&path).unwrap();
@@ -256,13 +248,11 @@ mod tests {
     }
 
     #[test]
-    fn what_a_durable_write_covered_survives_a_kill() {
+    fn what_was_written_survives_a_kill() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("last.redb");
         let store = Store::open(&path).unwrap().store;
-        store.put_many(&marks(0..1000), false).unwrap();
-        store.put_many(&[], true).unwrap();
-        store.put_many(&marks(1000..2000), false).unwrap();
+        store.put_many(marks(0..1000)).unwrap();
         // As after a kill: the file as it is on disk now, without the close.
         let copy = dir.path().join("copy.redb");
         std::fs::copy(&path, &copy).unwrap();
@@ -278,7 +268,7 @@ mod tests {
         let first = Store::open(&path).unwrap().store;
         let second = Store::open(&path).unwrap_err();
         assert!(matches!(second, OpenError::InUse(_)), "{second}");
-        first.put_many(&marks(0..3), true).unwrap();
+        first.put_many(marks(0..3)).unwrap();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
@@ -296,7 +286,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("last.redb");
         let store = Store::open(&path).unwrap().store;
-        store.put_many(&marks(0..3000), true).unwrap();
+        store.put_many(marks(0..3000)).unwrap();
         store.close().unwrap();
         let intact = std::fs::read(&path).unwrap();
         let mut damaged = vec![
@@ -326,7 +316,7 @@ mod tests {
                 None => 3000,
             };
             assert_eq!(found(&opened.store, &marks(0..3000)), expected);
-            opened.store.put_many(&marks(0..3), true).unwrap();
+            opened.store.put_many(marks(0..3)).unwrap();
             assert_eq!(found(&opened.store, &marks(0..3)), 3);
         }
         assert!(moved >= 10, "{moved} of {cases}");

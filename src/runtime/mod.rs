@@ -94,7 +94,6 @@ pub fn run(
     let mut reloader = Reloader::new(config, &recipe, log);
     let control = recipe.control.clone();
     let members = recipe.members();
-    let store = recipe.embedded.clone();
     let executors = recipe.spawn()?;
     meet(&control, members, START_DEADLINE, || false)
         .then_some(())
@@ -127,11 +126,6 @@ pub fn run(
         Left { lost, .. } => log.error(format_args!(
             "{lost} points were neither delivered nor kept before http.drain_deadline_ms"
         )),
-    }
-    if let Some(store) = store
-        && let Err(error) = store.put_many(&[], true)
-    {
-        log.error(format_args!("last store: {error}"));
     }
     Ok(())
 }

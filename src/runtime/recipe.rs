@@ -45,7 +45,7 @@ pub struct Recipe {
     config: Config,
     placement: Placement,
     pub control: Arc<Control>,
-    pub embedded: Option<Arc<embedded::Store>>,
+    embedded: Option<Arc<embedded::Store>>,
     pub api: Arc<Api>,
     budgets: Budgets,
     hasher: NameHasher,

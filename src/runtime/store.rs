@@ -22,8 +22,14 @@ const MARKS_PER_WRITE_MAX: usize = 1000;
 const UNANSWERED_MAX: usize = 16;
 /// A refused write (read-only, out of memory) is tried again this often.
 const RETRY: Duration = Duration::from_millis(500);
-/// How often the embedded store is brought to disk; a kill -9 loses the marks since, which costs repeats.
-const DURABLE_EVERY_MS: u64 = 1000;
+/// How often marks go to the embedded store, and to the disk; a kill -9 loses those since, which costs repeats.
+/// A transaction copies every page it touches: many marks at once share pages, and of a metric's only the
+/// newest is written.
+const ROUND_EVERY_MS: u64 = 1000;
+/// Bounds how long one transaction keeps the other shards waiting: a few hundred milliseconds.
+const ROUND_MARKS_MAX: usize = 100_000;
+/// Between two thousand marks everything else has its turn; as short as a timer can be.
+const STEP_ASIDE: Duration = Duration::from_micros(1);
 
 /// How to reach Redis.
 #[derive(Clone)]
@@ -211,20 +217,17 @@ fn carry_out(shard: &Shard, line: &Line, event: Event) {
 /// The embedded store: the same questions, answered by the blocking pool.
 pub async fn run_embedded(shard: Rc<Shard>, store: Arc<embedded::Store>) {
     shard.last.up();
-    let mut durable_at_ms = 0;
-    let mut dirty = false;
+    let mut round_at_ms = 0;
     while shard.control.phase() < Phase::Stopped {
         // Only Redis has a place for them: Vista reads nothing else.
         while shard.turn(|pipeline, _| pipeline.take_extra()).is_some() {}
         let now_ms = shard.clock.now().ms();
-        let durable = dirty && now_ms >= durable_at_ms;
-        let worked = look_up(&shard, &store).await
-            | check(&shard, &store).await
-            | write(&shard, &store, durable).await;
-        dirty |= worked;
-        if durable {
-            dirty = false;
-            durable_at_ms = now_ms + DURABLE_EVERY_MS;
+        // A stop waits for nothing.
+        let due = now_ms >= round_at_ms || shard.control.phase() >= Phase::Draining;
+        let mut worked = look_up(&shard, &store).await | check(&shard, &store).await;
+        if due && write(&shard, &store).await {
+            worked = true;
+            round_at_ms = now_ms + ROUND_EVERY_MS;
         }
         if !worked {
             shard.store.wait().await;
@@ -273,32 +276,54 @@ async fn get(
         .await
 }
 
-/// Writes a batch; an empty durable one brings what was written before to disk.
-async fn write(shard: &Shard, store: &Arc<embedded::Store>, durable: bool) -> bool {
-    let batch = shard.turn(|pipeline, _| {
-        let writes = pipeline.writer.take_batch(MARKS_PER_WRITE_MAX)?;
-        let marks: Vec<(String, Mark)> = writes
-            .marks()
-            .map(|(name, mark)| (name.to_owned(), mark))
-            .collect();
-        Some((writes.id, marks))
-    });
-    if batch.is_none() && !durable {
+/// Marks on their way to the file, and the batches they came in.
+#[derive(Default)]
+struct Round {
+    ids: Vec<u64>,
+    marks: Vec<(String, Mark)>,
+}
+
+/// Writes what waits in one transaction.
+async fn write(shard: &Shard, store: &Arc<embedded::Store>) -> bool {
+    let mut round = gather(shard).await;
+    if round.ids.is_empty() {
         return false;
     }
-    let (id, marks) = batch.unwrap_or_default();
-    let empty = marks.is_empty();
     let store = store.clone();
+    let marks = std::mem::take(&mut round.marks);
     let result = glommio::executor()
-        .spawn_blocking(move || store.put_many(&marks, durable))
+        .spawn_blocking(move || store.put_many(marks))
         .await;
-    match result {
-        Ok(()) => shard.turn(|pipeline, _| pipeline.marks_stored(id)),
-        Err(error) => {
-            shard.last.complains(&error);
-            shard.turn(|pipeline, _| pipeline.writer.refused(id));
-            glommio::timer::sleep(RETRY).await;
+    for id in round.ids {
+        match result {
+            Ok(()) => shard.turn(|pipeline, _| pipeline.marks_stored(id)),
+            Err(_) => shard.turn(|pipeline, _| pipeline.writer.refused(id)),
         }
+        glommio::timer::sleep(STEP_ASIDE).await;
     }
-    !empty
+    if let Err(error) = result {
+        shard.last.complains(&error);
+        glommio::timer::sleep(RETRY).await;
+    }
+    true
+}
+
+async fn gather(shard: &Shard) -> Round {
+    let mut round = Round::default();
+    while round.marks.len() < ROUND_MARKS_MAX {
+        let taken = shard.turn(|pipeline, _| {
+            let writes = pipeline.writer.take_batch(MARKS_PER_WRITE_MAX)?;
+            let marks = writes.marks();
+            round
+                .marks
+                .extend(marks.map(|(name, mark)| (name.to_owned(), mark)));
+            Some(writes.id)
+        });
+        let Some(id) = taken else {
+            break;
+        };
+        round.ids.push(id);
+        glommio::timer::sleep(STEP_ASIDE).await;
+    }
+    round
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
 pub fn make(root: &Path, text: &str) {
     for file in text.split("== ").skip(1) {
@@ -45,38 +44,4 @@ pub fn tree(root: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
         }
     }
     all
-}
-
-/// `flux tune …` below a root.
-pub fn tune(root: &Path, words: &[&str]) -> Ran {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flux"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("FLUX_") {
-            command.env_remove(name);
-        }
-    }
-    let output = command
-        .arg("tune")
-        .args(words)
-        .arg("--root")
-        .arg(root)
-        .output()
-        .expect("flux runs");
-    Ran::from(output)
-}
-
-pub struct Ran {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
-}
-
-impl From<Output> for Ran {
-    fn from(output: Output) -> Ran {
-        Ran {
-            code: output.status.code().expect("an exit status"),
-            out: String::from_utf8(output.stdout).expect("UTF-8"),
-            err: String::from_utf8(output.stderr).expect("UTF-8"),
-        }
-    }
 }
