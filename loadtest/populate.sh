@@ -29,7 +29,8 @@ for tool in curl taskset; do
 done
 [ "$(nproc)" -gt 1 ] || { echo "populate: needs two CPUs" >&2; exit 1; }
 
-cargo build --release --quiet --bin flux --example sink --example offer --example history
+cargo build --release --quiet --workspace --bins
+load=$target/release/loadtest
 
 work=$(mktemp -d)
 pids=()
@@ -88,7 +89,7 @@ carbon.endpoint = "127.0.0.1:$carbon"
 cpu.shards = 1
 cpu.populate_core = $load_cpu
 TOML
-  taskset -c "$load_cpu" "$target/release/examples/sink" "$carbon" "$report" load. 2>"$work/sink.log" &
+  taskset -c "$load_cpu" "$load" blackhole "$carbon" "$report" 2>"$work/sink.log" &
   sink=$!
   "$target/release/flux" run --config "$work/flux.toml" >"$work/flux.log" 2>&1 &
   flux=$!
@@ -110,25 +111,38 @@ stop() {
   kill "$sink" && wait "$sink" 2>/dev/null || true
 }
 
-offer() { # rate, and jobs if any
-  local offered=$1
-  shift
-  taskset -c "$load_cpu" nice -n "$offer_nice" "$target/release/examples/offer" "$http" "$key" "$offered" "$seconds" "$@"
+offer() { # rate
+  local from=$(($(date +%s) - 3000))
+  taskset -c "$load_cpu" nice -n "$offer_nice" "$load" generate --port "$http" --connections 8 \
+    --rate "$1" --seconds "$seconds" --from "$from"
 }
 
-field() { sed -E "s/.* $1=([0-9.]+).*/\1/" "$work/offer"; }
+post_jobs() {
+  local index status
+  for index in $(seq "$jobs"); do
+    status=$(curl -sS -o /dev/null -w '%{http_code}' "http://127.0.0.1:$http/populate_metric" --data-binary @- <<JSON
+{"remote_host_type": "graphite", "remote_target": "t$index", "metric": "history.m$index", "namespace_prefix": "",
+ "key": "$key", "fetch_resolution_urls": ["http://127.0.0.1:$history/render/?target=$index"]}
+JSON
+    )
+    [ "$status" = 204 ] || fail "job $index: $status"
+  done
+}
+
+field() { sed -E "s/.*\"$1\":([0-9.]+).*/\1/" "$work/offer"; }
 
 round() { # with|without
   local shard whole
   start
   shard=$(thread_ticks "$flux" "$shard_thread")
   whole=$(process_ticks "$flux")
-  if [ "$1" = with ]; then offer "$rate" "$jobs" "$history"; else offer "$rate"; fi >"$work/offer"
+  [ "$1" = without ] || post_jobs
+  offer "$rate" >"$work/offer"
   shard=$(($(thread_ticks "$flux" "$shard_thread") - shard))
   whole=$(($(process_ticks "$flux") - whole))
-  [ "$(field not2xx)" -eq 0 ] && [ "$(field errors)" -eq 0 ] || fail "$(cat "$work/offer")"
+  [ "$(field refused)" -eq 0 ] && [ "$(field errors)" -eq 0 ] || fail "$(cat "$work/offer")"
   local n hz
-  n=$(field points) hz=$(getconf CLK_TCK)
+  n=$(($(field requests) * 450)) hz=$(getconf CLK_TCK)
   awk -v t="$shard" -v hz="$hz" -v n="$n" 'BEGIN { printf "%.4f\n", t / hz * 1e6 / n }' >>"$work/$1.shard"
   awk -v t="$whole" -v hz="$hz" -v n="$n" 'BEGIN { printf "%.4f\n", t / hz * 1e6 / n }' >>"$work/$1.whole"
   field p50 >>"$work/$1.p50"
@@ -138,7 +152,7 @@ round() { # with|without
 }
 
 history=$(free_port)
-taskset -c "$load_cpu" "$target/release/examples/history" "$history" "$points" 2>"$work/history.log" &
+taskset -c "$load_cpu" "$load" remote "$history" "$points" 2>"$work/history.log" &
 pids+=("$!")
 wait_http history "http://127.0.0.1:$history/"
 

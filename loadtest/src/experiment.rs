@@ -12,6 +12,11 @@ use crate::Result;
 #[serde(deny_unknown_fields)]
 pub struct Experiment {
     pub title: String,
+    /// Where it stands in the order of runs and reports.
+    pub place: u32,
+    /// Only when it is asked for by name.
+    #[serde(default)]
+    pub long: bool,
     /// What the load is, in a sentence or two.
     pub about: String,
     pub load: Load,
@@ -36,7 +41,7 @@ pub enum Load {
         /// Of one request, on average.
         points: f64,
     },
-    /// Our generator: in a closed loop, or at a share of what the first target reaches in one.
+    /// Our generator: in a closed loop, or at a share of the rate that wrk reaches with the first target in one.
     Generator {
         connections: usize,
         points: usize,
@@ -51,11 +56,6 @@ pub enum Load {
         probes_per_second: f64,
         batches_per_second: f64,
     },
-    /// Batches at a constant rate, with and without populate's jobs beside them.
-    Populate {
-        batches_per_second: f64,
-        points: u32,
-    },
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -69,9 +69,6 @@ pub struct Contender {
     /// Cardinality: names are new ones.
     #[serde(default)]
     pub new_names: bool,
-    /// Populate: jobs posted at the start of a turn.
-    #[serde(default)]
-    pub jobs: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -92,7 +89,6 @@ pub struct Row {
     /// The value is a ratio to this target's.
     #[serde(default)]
     pub against: Option<String>,
-    /// Or a ratio to a fixed number.
     #[serde(default)]
     pub at_most: Option<f64>,
     #[serde(default)]

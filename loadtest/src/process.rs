@@ -77,25 +77,6 @@ impl Program {
         ticks(&format!("/proc/{}/stat", self.pid())).ok_or_else(|| self.gone())
     }
 
-    /// Of the oldest thread whose name starts so.
-    pub fn thread_cpu_micros(&self, name: &str) -> Result<f64> {
-        let folder = format!("/proc/{}/task", self.pid());
-        let mut tasks: Vec<u32> = fs::read_dir(&folder)
-            .map_err(|_| self.gone())?
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .collect();
-        tasks.sort_unstable();
-        tasks
-            .into_iter()
-            .find(|task| {
-                fs::read_to_string(format!("{folder}/{task}/comm"))
-                    .is_ok_and(|comm| comm.starts_with(name))
-            })
-            .and_then(|task| ticks(&format!("{folder}/{task}/stat")))
-            .ok_or_else(|| format!("{} has no thread {name}", self.name))
-    }
-
     /// Bytes of memory that are its own.
     pub fn resident_bytes(&self) -> Result<f64> {
         let path = format!("/proc/{}/smaps_rollup", self.pid());

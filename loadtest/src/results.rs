@@ -121,5 +121,6 @@ pub fn all(folder: &Path) -> Result<Vec<Results>> {
             all.push(results);
         }
     }
+    all.sort_by_key(|results| results.experiment.place);
     Ok(all)
 }

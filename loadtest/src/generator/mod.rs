@@ -61,6 +61,9 @@ pub struct Plan {
     /// Every name is a new one, counted from here
     #[arg(long)]
     pub new_names_from: Option<u64>,
+    /// Ends after as many, if the seconds have not ended it before
+    #[arg(long)]
+    pub requests_max: Option<u64>,
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Goes before everything else on its CPU (needs root), so that its own waiting is not taken for the server's
@@ -82,6 +85,7 @@ impl Plan {
             seconds: 5.0,
             prefix: "load".into(),
             new_names_from: None,
+            requests_max: None,
             seed: 1,
             first: false,
         }
@@ -109,6 +113,10 @@ impl Plan {
             self.new_names_from
                 .map(|from| format!("--new-names-from={from}")),
         );
+        let limit = self
+            .requests_max
+            .map(|count| format!("--requests-max={count}"));
+        arguments.extend(limit);
         arguments.extend(self.first.then(|| "--first".to_owned()));
         arguments
     }
@@ -134,6 +142,11 @@ pub struct Offered {
     pub until: u32,
     /// The share of the appointed requests that waited for a connection to be free.
     pub waited: f64,
+    /// In µs, for who reads this by eye.
+    #[serde(default)]
+    pub p50: u64,
+    #[serde(default)]
+    pub p99: u64,
     /// Pairs of a value in µs and how many answers took as long.
     pub micros: Vec<(u64, u64)>,
 }
@@ -204,7 +217,11 @@ impl Generator {
             let now = self.began.elapsed();
             let next = self.send_what_is_due(now, end)?;
             let all_idle = self.idle.len() == self.connections.len();
-            if (now >= end && all_idle) || now >= end + STRAGGLERS || self.errors > 0 {
+            let enough = self
+                .plan
+                .requests_max
+                .is_some_and(|limit| self.sent >= limit);
+            if ((now >= end || enough) && all_idle) || now >= end + STRAGGLERS || self.errors > 0 {
                 self.errors += u64::from(!all_idle);
                 return Ok(());
             }
@@ -237,7 +254,12 @@ impl Generator {
                 true => Duration::from_secs_f64(self.sent as f64 / self.plan.rate),
                 false => self.began.elapsed(),
             };
-            if due >= end {
+            if due >= end
+                || self
+                    .plan
+                    .requests_max
+                    .is_some_and(|limit| self.sent >= limit)
+            {
                 return Ok(Some(self.began.elapsed() + Duration::from_millis(100)));
             }
             if due > now && self.plan.rate > 0.0 {
@@ -283,6 +305,8 @@ impl Generator {
             errors: self.errors,
             until: self.bodies.timestamp(),
             waited: self.waited as f64 / self.sent.max(1) as f64,
+            p50: self.micros.value_at_quantile(0.5),
+            p99: self.micros.value_at_quantile(0.99),
             micros: self
                 .micros
                 .iter_recorded()

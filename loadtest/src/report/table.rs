@@ -123,24 +123,27 @@ pub fn text(all: &[Results]) -> String {
     text
 }
 
-/// Measures worth a column, as they are called there.
-const COLUMNS: [(&str, &str, f64); 11] = [
+/// Measures worth a column: what they are called there, and in which unit.
+const COLUMNS: [(&str, &str, f64); 16] = [
     ("cpu_us_per_request", "CPU µs/request", 1.0),
     ("cpu_us_per_point", "CPU µs/point", 1.0),
-    ("requests_per_second", "requests/s", 1.0),
-    ("points_per_second", "points/s", 1.0),
     ("p50_us", "p50 ms", 1e-3),
     ("p99_us", "p99 ms", 1e-3),
-    ("cpu_percent", "CPU busy %", 1.0),
+    ("requests_per_second", "requests/s", 1.0),
+    ("points_per_second", "points/s", 1.0),
+    ("cpu_percent", "server busy %", 1.0),
     ("duplicates_percent", "duplicates %", 1.0),
+    ("marks_per_point", "marks/point", 1.0),
     ("blackhole_cpu_percent", "blackhole CPU %", 1.0),
-    (
-        "blackhole_points_per_cpu_second",
-        "blackhole could points/s",
-        1.0,
-    ),
-    ("bytes_per_metric", "B/metric", 1.0),
+    ("blackhole_headroom", "blackhole headroom ×", 1.0),
+    ("bytes_per_metric", "table B/metric", 1.0),
+    ("process_bytes_per_metric", "process B/metric", 1.0),
+    ("bytes_per_connection", "B/connection", 1.0),
+    ("metrics_seen", "metrics in all", 1.0),
+    ("resident_mb", "memory MB", 1.0),
 ];
+/// Those whose rounds' range is worth the room.
+const RANGED: [&str; 3] = ["cpu_us_per_request", "cpu_us_per_point", "p99_us"];
 
 pub fn details(results: &Results) -> Vec<Vec<String>> {
     let seen = |measure: &str| {
@@ -161,7 +164,7 @@ pub fn details(results: &Results) -> Vec<Vec<String>> {
             let range = outcome.range(measure);
             match (median, range) {
                 (Some(median), Some((low, high)))
-                    if outcome.rounds.len() > 1 && measure.starts_with(['c', 'p']) =>
+                    if outcome.rounds.len() > 1 && RANGED.contains(&measure) =>
                 {
                     format!(
                         "{} ({}-{})",

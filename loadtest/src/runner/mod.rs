@@ -3,7 +3,6 @@
 
 mod cardinality;
 mod memory;
-mod populate;
 mod rounds;
 mod turn;
 mod wrk;
@@ -22,7 +21,7 @@ const BEGIN_SECONDS: u32 = 3_000;
 
 #[derive(Args)]
 pub struct Options {
-    /// Names of files in loadtest/experiments, or the start of some; all of them without one
+    /// Names of files in loadtest/experiments, or the start of some; all short ones without one
     experiments: Vec<String>,
     /// Rounds, in place of the experiment's
     #[arg(long)]
@@ -86,7 +85,18 @@ fn chosen(asked: &[String]) -> Result<Vec<String>> {
         }
         chosen.extend(found.into_iter().cloned());
     }
-    Ok(if chosen.is_empty() { all } else { chosen })
+    if !chosen.is_empty() {
+        return Ok(chosen);
+    }
+    let mut short = Vec::new();
+    for name in all {
+        let experiment = experiment::load(&name)?;
+        if !experiment.long {
+            short.push((experiment.place, name));
+        }
+    }
+    short.sort();
+    Ok(short.into_iter().map(|(_, name)| name).collect())
 }
 
 fn measure(experiment: &Experiment, progress: &str) -> Result<Vec<Outcome>> {
@@ -105,10 +115,6 @@ fn measure(experiment: &Experiment, progress: &str) -> Result<Vec<Outcome>> {
             *probes_per_second,
             *batches_per_second,
         ),
-        Load::Populate {
-            batches_per_second,
-            points,
-        } => populate::measure(experiment, progress, *batches_per_second, *points),
     }
 }
 

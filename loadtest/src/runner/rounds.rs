@@ -21,16 +21,14 @@ pub fn measure(experiment: &Experiment, progress: &str) -> Result<Vec<Outcome>> 
         eprintln!("load: {progress}: warming up {}", contender.name);
         let mut target = Target::start(contender, first)?;
         let offer = |target: &Target| load.offer(target, WARM_UP_SECONDS, 0.0);
-        let (_, offered) = measure_turn(&mut target, load.points(), offer)?;
+        measure_turn(&mut target, load.points(), offer)?;
         if let (Some(share), true) = (load.rate_share(), targets.is_empty()) {
-            // A second time, because the first one's metrics were all new.
-            let (reached, _) = measure_turn(&mut target, load.points(), |target| {
-                load.offer(target, 2.0, 0.0)
-            })?;
+            let wrk = Wrk::new("single.lua", 32, first)?;
+            let (reached, _) =
+                measure_turn(&mut target, load.points(), |target| wrk.run(target, 3.0))?;
             rate = share * reached["requests_per_second"];
             eprintln!("load: {progress}: {rate:.0} requests a second for all");
         }
-        drop(offered);
         targets.push(target);
     }
     let mut outcomes: Vec<Outcome> = targets

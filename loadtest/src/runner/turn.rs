@@ -92,10 +92,10 @@ pub fn measure(
             100.0 * grown("flux_points_duplicate_total") / taken,
         );
         set("blackhole_cpu_percent", sink_cpu / seconds / 1e4);
-        set(
-            "blackhole_points_per_cpu_second",
-            1e6 * (after.sunk - before.sunk) as f64 / sink_cpu.max(1.0),
-        );
+        // How many times as many points it could decode with that CPU to itself.
+        set("blackhole_headroom", seconds * 1e6 / sink_cpu.max(1e4));
+        let marks = grown("flux_last_marks_written_total");
+        set("marks_per_point", marks / taken);
     }
     Ok((measures, offered))
 }
