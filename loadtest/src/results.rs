@@ -99,7 +99,7 @@ impl Results {
 
 /// `target/load`, or beside wherever cargo builds.
 pub fn folder() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target");
     std::env::var_os("CARGO_TARGET_DIR")
         .map_or(root, PathBuf::from)
         .join("load")
