@@ -14,7 +14,6 @@ needs=(
   setpriv:util-linux
   cc:gcc
 )
-[ "${1:-}" = load ] && needs+=(victoria-metrics:victoria-metrics)
 [ "${1:-}" = load ] || needs+=(
   chromium:chromium
   redis-server:redis-server
@@ -42,8 +41,19 @@ if [ "${1:-}" != load ]; then
   /usr/bin/python3 -c 'import requests' 2>/dev/null || missing+=(python3 python3-requests)
 fi
 
-if [ "${#missing[@]}" -gt 0 ]; then
-  echo "install: installing from Debian's packages: ${missing[*]}"
+# Only compared with: a distribution that does not have it has a shorter table.
+if [ "${1:-}" = load ] && ! command -v victoria-metrics >/dev/null; then
+  optional=(victoria-metrics)
+else
+  optional=()
+fi
+
+if [ "${#missing[@]}" -gt 0 ] || [ "${#optional[@]}" -gt 0 ]; then
+  echo "install: installing from Debian's packages: ${missing[*]} ${optional[*]}"
+  if [ "${#missing[@]}" -eq 0 ] && { ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; }; then
+    echo "install: ${optional[*]} can be installed as root, and is done without for now"
+    exit 0
+  fi
   if ! command -v apt-get >/dev/null; then
     echo "install: no apt-get here; install these yourself: ${missing[*]}" >&2
     exit 1
@@ -67,7 +77,9 @@ if [ "${#missing[@]}" -gt 0 ]; then
   # Through env, because sudo drops the caller's environment.
   apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120)
   "${apt[@]}" update
-  "${apt[@]}" -o Dpkg::Use-Pty=0 install -y --no-install-recommends "${missing[@]}" >/dev/null
+  [ "${#missing[@]}" -eq 0 ] || "${apt[@]}" -o Dpkg::Use-Pty=0 install -y --no-install-recommends "${missing[@]}" >/dev/null
+  [ "${#optional[@]}" -eq 0 ] || "${apt[@]}" -o Dpkg::Use-Pty=0 install -y --no-install-recommends "${optional[@]}" >/dev/null ||
+    echo "install: done without ${optional[*]}"
 fi
 
 if [ "${1:-}" != load ] && ! cargo nextest --version >/dev/null 2>&1; then
