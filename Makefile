@@ -26,8 +26,8 @@ faults: ## every fault scenario in its long form (20 minutes, as root), and the 
 bench: ## the pure stages one by one, with throughput
 	cargo bench
 
-load: ## 30 s of wrk through the release build into a decoding sink, with CPU per point
-	loadtest/run.sh
+load: ## measured beside nginx and VictoriaMetrics, with a report (15 minutes; EXPERIMENT="single batch": some of it)
+	@loadtest/run.sh $(EXPERIMENT)
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (60); needs a nightly toolchain and cargo-fuzz
 	for target in $$(cargo +nightly fuzz list); do \

@@ -7,9 +7,8 @@
 #
 #   loadtest/populate.sh      ROUNDS=5 SECONDS_EACH=10 JOBS=100 POINTS=130000 FLUX_CPU=0 LOAD_CPU=1
 #                             RATE= requests a second; unset: half of what closed loops reach first
-#                             OFFER_NICE=-19 lets the load go before the others on its CPU, so that its own waiting
-#                             for that CPU is not taken for the service's (needs root)
-#                             HELPERS=pinned keeps the shard's blocking threads on its CPU, off the populate core's
+#                             OFFER_WITH="chrt -f 1" lets the load go before the others on its CPU, so that its own
+#                             waiting for that CPU is not taken for the service's (needs root)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${ROUNDS:-5}
@@ -20,7 +19,6 @@ flux_cpu=${FLUX_CPU:-0}
 load_cpu=${LOAD_CPU:-1}
 rate=${RATE:-}
 offer_with=${OFFER_WITH:-}
-helpers=${HELPERS:-anywhere}
 target=${CARGO_TARGET_DIR:-target}
 key=abcdefghijklmnopqrstuvwxyz012345
 
@@ -29,7 +27,8 @@ for tool in curl taskset; do
 done
 [ "$(nproc)" -gt 1 ] || { echo "populate: needs two CPUs" >&2; exit 1; }
 
-cargo build --release --quiet --bin flux --example sink --example offer --example history
+cargo build --release --quiet --workspace --bins
+load=$target/release/loadtest
 
 work=$(mktemp -d)
 pids=()
@@ -88,7 +87,7 @@ carbon.endpoint = "127.0.0.1:$carbon"
 cpu.shards = 1
 cpu.populate_core = $load_cpu
 TOML
-  taskset -c "$load_cpu" "$target/release/examples/sink" "$carbon" "$report" load. 2>"$work/sink.log" &
+  taskset -c "$load_cpu" "$load" blackhole "$carbon" "$report" 2>"$work/sink.log" &
   sink=$!
   "$target/release/flux" run --config "$work/flux.toml" >"$work/flux.log" 2>&1 &
   flux=$!
@@ -98,11 +97,6 @@ TOML
   shard_thread=$(executor "$flux" shard-0)
   # The shard's place is its own choice; it must be the one we mean.
   taskset -cp "$flux_cpu" "$shard_thread" >/dev/null
-  [ "$helpers" = pinned ] || return 0
-  local task
-  for task in $(ls "/proc/$flux/task"); do
-    case "$(cat "/proc/$flux/task/$task/comm")" in shard-0*) taskset -cp "$flux_cpu" "$task" >/dev/null ;; esac
-  done
 }
 
 stop() {
@@ -110,25 +104,38 @@ stop() {
   kill "$sink" && wait "$sink" 2>/dev/null || true
 }
 
-offer() { # rate, and jobs if any
-  local offered=$1
-  shift
-  taskset -c "$load_cpu" $offer_with "$target/release/examples/offer" "$http" "$key" "$offered" "$seconds" "$@"
+offer() { # rate
+  local from=$(($(date +%s) - 3000))
+  taskset -c "$load_cpu" $offer_with "$load" generate --port "$http" --connections 8 \
+    --rate "$1" --seconds "$seconds" --from "$from"
 }
 
-field() { sed -E "s/.* $1=([0-9.]+).*/\1/" "$work/offer"; }
+post_jobs() {
+  local index status
+  for index in $(seq "$jobs"); do
+    status=$(curl -sS -o /dev/null -w '%{http_code}' "http://127.0.0.1:$http/populate_metric" --data-binary @- <<JSON
+{"remote_host_type": "graphite", "remote_target": "t$index", "metric": "history.m$index", "namespace_prefix": "",
+ "key": "$key", "fetch_resolution_urls": ["http://127.0.0.1:$history/render/?target=$index"]}
+JSON
+    )
+    [ "$status" = 204 ] || fail "job $index: $status"
+  done
+}
+
+field() { sed -E "s/.*\"$1\":([0-9.]+).*/\1/" "$work/offer"; }
 
 round() { # with|without
   local shard whole
   start
   shard=$(thread_ticks "$flux" "$shard_thread")
   whole=$(process_ticks "$flux")
-  if [ "$1" = with ]; then offer "$rate" "$jobs" "$history"; else offer "$rate"; fi >"$work/offer"
+  [ "$1" = without ] || post_jobs
+  offer "$rate" >"$work/offer"
   shard=$(($(thread_ticks "$flux" "$shard_thread") - shard))
   whole=$(($(process_ticks "$flux") - whole))
-  [ "$(field not2xx)" -eq 0 ] && [ "$(field errors)" -eq 0 ] || fail "$(cat "$work/offer")"
+  [ "$(field refused)" -eq 0 ] && [ "$(field errors)" -eq 0 ] || fail "$(cat "$work/offer")"
   local n hz
-  n=$(field points) hz=$(getconf CLK_TCK)
+  n=$(($(field requests) * 450)) hz=$(getconf CLK_TCK)
   awk -v t="$shard" -v hz="$hz" -v n="$n" 'BEGIN { printf "%.4f\n", t / hz * 1e6 / n }' >>"$work/$1.shard"
   awk -v t="$whole" -v hz="$hz" -v n="$n" 'BEGIN { printf "%.4f\n", t / hz * 1e6 / n }' >>"$work/$1.whole"
   field p50 >>"$work/$1.p50"
@@ -138,7 +145,7 @@ round() { # with|without
 }
 
 history=$(free_port)
-taskset -c "$load_cpu" "$target/release/examples/history" "$history" "$points" 2>"$work/history.log" &
+taskset -c "$load_cpu" "$load" remote "$history" "$points" 2>"$work/history.log" &
 pids+=("$!")
 wait_http history "http://127.0.0.1:$history/"
 

@@ -1,23 +1,29 @@
 #!/usr/bin/env bash
 # Installs what the tests run against, from Debian's own packages, and cargo-nextest. Does nothing,
 # quickly, when everything is there. The services that these packages would start are kept from starting.
+#
+#   tests/install.sh [load]      load: only what the load test needs
 set -euo pipefail
 
 # program → the Debian package that brings it
 needs=(
+  nginx:nginx-light
+  wrk:wrk
+  git:git
+  taskset:util-linux
+  setpriv:util-linux
+  cc:gcc
+)
+[ "${1:-}" = load ] || needs+=(
+  chromium:chromium
   redis-server:redis-server
   carbon-cache:graphite-carbon
   graphite-manage:graphite-web
   prometheus:prometheus
   openssl:openssl
-  nginx:nginx-light
   apache2:apache2
-  wrk:wrk
   curl:curl
-  taskset:util-linux
   prlimit:util-linux
-  git:git
-  cc:gcc
   ip:iproute2
   nft:nftables
   mkfs.ext4:e2fsprogs
@@ -29,12 +35,25 @@ for need in "${needs[@]}"; do
   # Debian's daemons live in sbin, which a plain user's PATH leaves out.
   PATH="$PATH:/usr/sbin:/sbin" command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}")
 done
-# Debian's own interpreter: the one that has the whisper and requests modules (a pyenv shim may come first in PATH).
-/usr/bin/python3 -c 'import whisper' 2>/dev/null || missing+=(python3 python3-whisper)
-/usr/bin/python3 -c 'import requests' 2>/dev/null || missing+=(python3 python3-requests)
+if [ "${1:-}" != load ]; then
+  # Debian's own interpreter: the one that has the whisper and requests modules (a pyenv shim may come first in PATH).
+  /usr/bin/python3 -c 'import whisper' 2>/dev/null || missing+=(python3 python3-whisper)
+  /usr/bin/python3 -c 'import requests' 2>/dev/null || missing+=(python3 python3-requests)
+fi
 
-if [ "${#missing[@]}" -gt 0 ]; then
-  echo "install: installing from Debian's packages: ${missing[*]}"
+# Only compared with: a distribution that does not have it has a shorter table.
+if [ "${1:-}" = load ] && ! command -v victoria-metrics >/dev/null; then
+  optional=(victoria-metrics)
+else
+  optional=()
+fi
+
+if [ "${#missing[@]}" -gt 0 ] || [ "${#optional[@]}" -gt 0 ]; then
+  echo "install: installing from Debian's packages: ${missing[*]} ${optional[*]}"
+  if [ "${#missing[@]}" -eq 0 ] && { ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; }; then
+    echo "install: ${optional[*]} can be installed as root, and is done without for now"
+    exit 0
+  fi
   if ! command -v apt-get >/dev/null; then
     echo "install: no apt-get here; install these yourself: ${missing[*]}" >&2
     exit 1
@@ -58,10 +77,12 @@ if [ "${#missing[@]}" -gt 0 ]; then
   # Through env, because sudo drops the caller's environment.
   apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120)
   "${apt[@]}" update
-  "${apt[@]}" -o Dpkg::Use-Pty=0 install -y --no-install-recommends "${missing[@]}" >/dev/null
+  [ "${#missing[@]}" -eq 0 ] || "${apt[@]}" -o Dpkg::Use-Pty=0 install -y --no-install-recommends "${missing[@]}" >/dev/null
+  [ "${#optional[@]}" -eq 0 ] || "${apt[@]}" -o Dpkg::Use-Pty=0 install -y --no-install-recommends "${optional[@]}" >/dev/null ||
+    echo "install: done without ${optional[*]}"
 fi
 
-if ! cargo nextest --version >/dev/null 2>&1; then
+if [ "${1:-}" != load ] && ! cargo nextest --version >/dev/null 2>&1; then
   echo "install: cargo-nextest is missing: cargo install cargo-nextest --locked"
   # Outside the project, so that its pinned toolchain and build folder do not apply.
   (cd / && env -u CARGO_TARGET_DIR cargo install cargo-nextest --locked --quiet)

@@ -1,5 +1,5 @@
 //! Reads carbon's pickle frames: a list of `(name, (timestamp, value))`. Written from the format, not
-//! from the encoder under test, and shared with `examples/sink.rs`, so it allocates nothing per point.
+//! from the encoder under test, and shared with the load test, so it allocates nothing per point.
 
 /// What a frame's payload starts with: protocol 2 and a list. Some relays check these bytes.
 const START: [u8; 3] = [0x80, 2, 0x5d];

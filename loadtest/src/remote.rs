@@ -1,19 +1,13 @@
 //! A remote Graphite that has one answer: a history of minutes that ends now, made before it serves.
-//!
-//! `history PORT POINTS`
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-fn main() {
-    let mut arguments = std::env::args().skip(1);
-    let mut number = || arguments.next().and_then(|text| text.parse::<u32>().ok());
-    let (Some(port), Some(points)) = (number(), number()) else {
-        eprintln!("usage: history PORT POINTS");
-        std::process::exit(64);
-    };
+use crate::{Result, blackhole};
+
+pub fn serve(port: u16, points: u32) -> Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.map_or(0, |now| now.as_secs() as u32);
     let first = now - now % 60 - 60 * points;
@@ -26,18 +20,15 @@ fn main() {
     );
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
     let answer: Arc<[u8]> = (head + &body).into_bytes().into();
-    let listener = TcpListener::bind(format!("127.0.0.1:{port}")).unwrap_or_else(|error| {
-        eprintln!("history: port {port}: {error}");
-        std::process::exit(1);
-    });
-    for stream in listener.incoming().flatten() {
+    for stream in blackhole::listen(port)?.incoming().flatten() {
         let answer = answer.clone();
         // A client that goes away is no fault of ours.
-        std::thread::spawn(move || serve(stream, &answer));
+        std::thread::spawn(move || answer_all(stream, &answer));
     }
+    Ok(())
 }
 
-fn serve(mut stream: TcpStream, answer: &[u8]) -> std::io::Result<()> {
+fn answer_all(mut stream: TcpStream, answer: &[u8]) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut line = String::new();
     while reader.read_line(&mut line)? > 0 {
