@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config, Overrides, Problems};
-use crate::preflight::{self, Refusal};
+use crate::preflight::{self, Activated, Refusal};
 use crate::runtime;
 
 /// sysexits.h: a command line that is not understood, and a configuration that is not.
@@ -188,15 +188,27 @@ fn serve(run: Run) -> Result<(), Error> {
         shards: run.shards,
     };
     let mut config = config::load(run.file.config.as_deref(), &environment, &flags)?;
-    let mut ready = preflight::check(&config)?;
+    let activated = Activated::take()?;
+    activated.tell(&mut config);
+    let mut ready = preflight::check(&config, activated)?;
     let own_key = ready.own_key.take();
     let key_made = own_key.as_ref().is_some_and(|own| own.made);
     if let Some(own) = own_key {
         config.keys.self_key = Some(own.key);
     }
-    let paragraph = start::paragraph(&config, &ready.placement, &ready.kernel, key_made);
+    let paragraph = start::paragraph(
+        &config,
+        &ready.placement,
+        &ready.kernel,
+        ready.activated.count(),
+        key_made,
+    );
     let file = run.file.config;
-    let reread = || reread(file.as_deref(), &flags, &config.data_dir);
+    let reread = || {
+        let mut config = reread(file.as_deref(), &flags, &config.data_dir)?;
+        ready.activated.tell(&mut config);
+        Ok(config)
+    };
     runtime::run(&config, &ready, reread, || {
         let _ = io::stderr().write_all(paragraph.as_bytes());
     })?;

@@ -3,6 +3,7 @@
 //! Each refusal is one line that names the cause and the cure. A refused start leaves nothing
 //! behind: what only looks comes first, and what is made after that is removed again.
 
+mod activated;
 mod data_dir;
 mod kernel;
 mod limits;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use crate::config::Config;
 use crate::config::key::{self, KeyError, OwnKey};
 
+pub use activated::{Activated, Inherited, of_shard};
 pub use data_dir::DataLock;
 pub use placement::{Placement, plan};
 
@@ -27,6 +29,8 @@ pub struct Ready {
     pub own_key: Option<OwnKey>,
     /// The kernel's release, for the start paragraph.
     pub kernel: String,
+    /// Listeners that a service manager has handed to us.
+    pub activated: Activated,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +98,22 @@ pub enum Refusal {
         address: String,
         why: io::Error,
     },
+    #[error(
+        "activation: the descriptors of LISTEN_FDS cannot be taken ({0}); start flux through its socket unit, or unset LISTEN_PID"
+    )]
+    Activation(io::Error),
+    #[error(
+        "activation: descriptor {descriptor} ({name}) cannot be accepted on ({why}); write ListenStream= and Accept=no in its socket unit"
+    )]
+    ActivatedSocket {
+        descriptor: i32,
+        name: String,
+        why: io::Error,
+    },
+    #[error(
+        "activation: descriptor {descriptor} is named {name:?}; write FileDescriptorName=http or line in its socket unit"
+    )]
+    ActivatedName { descriptor: i32, name: String },
     #[error("http.listen: another process answers on {0}; stop it, or write another path")]
     SocketTaken(PathBuf),
     #[error("http.listen: {0} is there and is not a socket; remove it, or write another path")]
@@ -110,7 +130,8 @@ pub enum Refusal {
     Key(#[from] KeyError),
 }
 
-pub fn check(config: &Config) -> Result<Ready, Refusal> {
+/// `config` has been told of the activated sockets.
+pub fn check(config: &Config, activated: Activated) -> Result<Ready, Refusal> {
     let kernel = kernel::release()?;
     kernel::io_uring()?;
     let ours = placement::ours()?;
@@ -118,7 +139,7 @@ pub fn check(config: &Config) -> Result<Ready, Refusal> {
     let executors = placement.shards.len() + usize::from(!placement.populate_shared);
     limits::memlock(&kernel, executors)?;
     limits::nofile(config, executors)?;
-    let stale = listeners::probe(config)?;
+    let stale = listeners::probe(config, &activated)?;
 
     let mut made = data_dir::Made::default();
     let lock = data_dir::lock(&config.data_dir, &mut made)?;
@@ -141,5 +162,6 @@ pub fn check(config: &Config) -> Result<Ready, Refusal> {
         lock,
         own_key,
         kernel: kernel.text,
+        activated,
     })
 }

@@ -22,7 +22,12 @@ use std::time::Duration;
 pub struct Bounds {
     pub limits: Limits,
     pub deadlines: Deadlines,
+    /// How long an idle connection is kept when the service stops.
+    pub drain_idle_ms: u64,
 }
+
+/// The part of the drain's deadline that idle connections may have: what is under way needs the rest.
+const DRAIN_IDLE_SHARE: u32 = 4;
 
 impl From<&config::Http> for Bounds {
     fn from(http: &config::Http) -> Bounds {
@@ -36,6 +41,10 @@ impl From<&config::Http> for Bounds {
                 request_ms: u64::from(http.request_deadline_ms),
                 idle_ms: u64::from(http.idle_deadline_ms),
             },
+            drain_idle_ms: http
+                .drain_idle_ms
+                .min(http.drain_deadline_ms / DRAIN_IDLE_SHARE)
+                .into(),
         }
     }
 }
@@ -63,7 +72,9 @@ const LINGER_BYTES_MAX: usize = 8 * 1024 * 1024;
 const LINGER_MS: u64 = 2000;
 
 pub async fn serve(shard: Rc<Shard>, mut stream: TcpStream) {
-    let Bounds { limits, deadlines } = shard.connections.bounds.get();
+    let Bounds {
+        limits, deadlines, ..
+    } = shard.connections.bounds.get();
     let descriptor = stream.as_raw_fd();
     let idle_until = shard.clock.now().ms() + deadlines.idle_ms;
     let index = shard.connections.open(descriptor, idle_until);

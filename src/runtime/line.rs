@@ -49,7 +49,7 @@ impl Session<'_> {
     async fn run(&mut self, mut stream: TcpStream) -> io::Result<()> {
         let connections = &self.shard.connections;
         loop {
-            connections.waits(self.index, Waits::Idle, u64::MAX);
+            connections.waits(self.index, Waits::Lines, u64::MAX);
             let Some(mut fed) = self.read(&mut stream).await? else {
                 return Ok(());
             };

@@ -3,6 +3,7 @@
 
 use super::SWEEP;
 use super::control::Phase;
+use super::drain::Drain;
 use super::mesh::{Ends, Mesh, Parcel};
 use super::shard::Shard;
 use crate::config::Durability;
@@ -88,9 +89,11 @@ pub async fn receive(shard: Rc<Shard>, receiver: ConnectedReceiver<Parcel>) {
 pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
     let mut sweeps = 0u64;
     let mut met = Phase::Starting;
+    let mut drain = Drain::default();
     loop {
         glommio::timer::sleep(SWEEP).await;
         sweeps += 1;
+        shard.control.swept(shard.index);
         shard.mesh.flush();
         shard.turn(|pipeline, now| {
             pipeline.tick(now);
@@ -108,9 +111,10 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
         }
         let phase = shard.control.phase();
         if sweeps.is_multiple_of(CONNECTIONS_EVERY) || phase == Phase::Draining {
-            let hurry = phase >= Phase::Draining || shard.connections.full();
-            let now = shard.clock.now();
-            shard.connections.sweep(now.ms(), hurry);
+            let (now, connections) = (shard.clock.now(), &shard.connections);
+            let grace_ms = connections.bounds.get().drain_idle_ms;
+            let idle_until_ms = drain.idle_until_ms(phase, connections.full(), now.ms(), grace_ms);
+            connections.sweep(now.ms(), idle_until_ms);
             for health in [&shard.carbon, &shard.last, &shard.disk.health] {
                 health.report(shard.logger, &shard.name(), now.unix_seconds);
             }
@@ -118,10 +122,11 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
         let done = match phase {
             Phase::Starting | Phase::Serving => continue,
             Phase::Draining => {
-                // Dropped, not awaited: glommio's `cancel` can wait for ever. The listeners close.
+                // Dropped, not awaited: glommio's `cancel` can wait for ever. Who waits in the backlog of a socket
+                // that somebody holds for us is the next process's.
                 accepting.clear();
                 shard.turn(|pipeline, _| pipeline.drain());
-                shard.connections.count() == 0
+                drain.is_over(shard.connections.count())
             }
             Phase::Flushing => {
                 shard.turn(|pipeline, _| pipeline.flush());

@@ -29,6 +29,7 @@ pub mod remote;
 pub mod shim;
 pub mod sink;
 pub mod stopped;
+pub mod supervisor;
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU32, Ordering};
