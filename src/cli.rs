@@ -1,5 +1,6 @@
 //! The commands. An edge: it reads the environment and files, and prints.
 
+mod describe;
 pub mod explain;
 pub mod journal;
 pub mod start;
@@ -9,7 +10,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{self, Config, Overrides, Problems};
 use crate::preflight::{self, Activated, Refusal};
@@ -46,6 +47,13 @@ enum Command {
     /// Look into the journal without the service
     #[command(subcommand)]
     Journal(Journal),
+    /// Print what completes this command line in a shell: flux completions bash
+    Completions {
+        /// bash, zsh, fish, elvish or powershell
+        shell: clap_complete::Shell,
+    },
+    /// Print this page for man: flux man | man -l -
+    Man,
 }
 
 #[derive(Debug, Subcommand)]
@@ -176,6 +184,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
         Command::Config(show) => print_config(show),
         Command::Explain(of) => explain_points(of),
         Command::Journal(verb) => look_into_journal(verb),
+        Command::Completions { shell } => print(&describe::completions(Cli::command(), shell)),
+        Command::Man => print(&describe::man(Cli::command())),
     }
 }
 
@@ -326,7 +336,6 @@ mod tests {
 
     #[test]
     fn the_command_line_holds_together() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 

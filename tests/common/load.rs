@@ -242,7 +242,7 @@ impl Lane {
         let connections = if twice { 2 } else { 1 };
         let mut asked = Vec::new();
         for client in &mut self.clients[..connections] {
-            if client.is_none() {
+            if client.as_ref().is_none_or(Client::has_ended) {
                 *client = Client::try_connect(self.port).ok();
             }
             asked.push(Instant::now());
