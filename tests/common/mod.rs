@@ -11,6 +11,7 @@ pub mod apache;
 pub mod blackhole;
 pub mod carbon;
 pub mod cgroup;
+pub mod container;
 pub mod datagrams;
 pub mod disk;
 pub mod flux;
@@ -28,6 +29,7 @@ pub mod redis;
 pub mod remote;
 pub mod shim;
 pub mod sink;
+pub mod skipped;
 pub mod stopped;
 pub mod supervisor;
 
