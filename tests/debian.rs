@@ -130,7 +130,7 @@ fn unnoticed(what: &str, ledger: &Ledger, change: impl FnOnce()) {
     let before = ledger.answers().len();
     let clients = [load(false, 0), load(true, 1), load(false, 150)];
     let clients = clients.map(|load| load.start(ledger, PORT));
-    ledger.wait_acked(ledger.tally().acked + 1_000);
+    ledger.wait_acked(ledger.tally().acked + 10_000);
     let began = Instant::now();
     change();
     let took = began.elapsed();

@@ -111,13 +111,7 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
         }
         let phase = shard.control.phase();
         if sweeps.is_multiple_of(CONNECTIONS_EVERY) || phase == Phase::Draining {
-            let (now, connections) = (shard.clock.now(), &shard.connections);
-            let grace_ms = connections.bounds.get().drain_idle_ms;
-            let idle_until_ms = drain.idle_until_ms(phase, connections.full(), now.ms(), grace_ms);
-            connections.sweep(now.ms(), idle_until_ms);
-            for health in [&shard.carbon, &shard.last, &shard.disk.health] {
-                health.report(shard.logger, &shard.name(), now.unix_seconds);
-            }
+            meet_deadlines(shard, phase, &mut drain);
         }
         let done = match phase {
             Phase::Starting | Phase::Serving => continue,
@@ -159,6 +153,17 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
     shard.mesh.close();
     let left = shard.pipeline.borrow().left();
     shard.control.leave(left);
+}
+
+/// Those of connections; and tells when carbon, the store or the journal has come or gone.
+fn meet_deadlines(shard: &Shard, phase: Phase, drain: &mut Drain) {
+    let (now, connections) = (shard.clock.now(), &shard.connections);
+    let grace_ms = connections.bounds.get().drain_idle_ms;
+    let idle_until_ms = drain.idle_until_ms(phase, connections.full(), now.ms(), grace_ms);
+    connections.sweep(now.ms(), idle_until_ms);
+    for health in [&shard.carbon, &shard.last, &shard.disk.health] {
+        health.report(shard.logger, &shard.name(), now.unix_seconds);
+    }
 }
 
 /// Tells the populate core what became of points of earlier runs.

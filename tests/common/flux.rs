@@ -30,6 +30,8 @@ pub struct Builder {
     /// Listening sockets that are handed over as systemd does, and what they are called.
     activated: Vec<RawFd>,
     activated_name: String,
+    /// What runs the program in its own stead.
+    through: Vec<String>,
     /// A control group's file to enter it by.
     entrance: Option<CString>,
     /// Mounted over /etc/hosts, for this process alone.
@@ -89,6 +91,12 @@ impl Builder {
 
     pub fn activated_name(mut self, name: &str) -> Builder {
         self.activated_name = name.to_owned();
+        self
+    }
+
+    /// Started by these words, which become the program that follows them.
+    pub fn through(mut self, words: &[&str]) -> Builder {
+        self.through = words.iter().map(|word| (*word).to_owned()).collect();
         self
     }
 
@@ -216,7 +224,13 @@ fn spawn(builder: &Builder, dir: &Path) -> Daemon {
     let program = std::env::var("FLUX_UNDER_TEST");
     let program = program.as_deref().unwrap_or(env!("CARGO_BIN_EXE_flux"));
     let mut command = match builder.activated.len() {
-        0 => Command::new(program),
+        0 => {
+            let words = builder.through.iter().map(String::as_str);
+            let mut words = words.chain([program]);
+            let mut command = Command::new(words.next().expect("the program at least"));
+            command.args(words);
+            command
+        }
         // LISTEN_PID is the process's own, which nobody but itself knows before it runs.
         count => {
             let mut shell = Command::new("sh");
@@ -275,6 +289,7 @@ impl Flux {
             descriptors_max: None,
             activated: Vec::new(),
             activated_name: "http".to_owned(),
+            through: Vec::new(),
             entrance: None,
             hosts: None,
             port,
@@ -305,6 +320,7 @@ impl Flux {
             descriptors_max: None,
             activated: Vec::new(),
             activated_name: "http".to_owned(),
+            through: Vec::new(),
             entrance: None,
             hosts: None,
             ..self.builder
