@@ -37,4 +37,4 @@ tests/debian.sh
 
 skipped=$(wc -l <"$FLUX_SKIPPED")
 sed 's/^/skipped: /' "$FLUX_SKIPPED"
-echo "make test: ok, ${counts:-no count found} the doc tests and a clean Debian, $skipped scenarios left out, in $((SECONDS - started)) s"
+echo "make test: ok, ${counts:-no count found}, the doc tests and a clean Debian, $skipped scenarios left out, in $((SECONDS - started)) s"

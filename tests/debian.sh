@@ -26,7 +26,7 @@ for program in mmdebstrap systemd-nspawn dpkg-shlibdeps; do
 done
 
 # Mounts of our own: they end with us.
-[ "${1:-}" = inside ] || exec unshare --mount "$0" inside
+[ "${1:-}" = inside ] || exec unshare --mount "$PWD/tests/debian.sh" inside
 began=$SECONDS
 
 cargo build --bin flux --quiet
@@ -46,7 +46,7 @@ fi
 took "a root of $(du -sh "$base" | cut -f1)"
 
 layers=$(mktemp -d)
-trap 'umount "$layers" && rmdir "$layers"' EXIT
+trap 'umount --recursive "$layers" && rmdir "$layers"' EXIT
 mount -t tmpfs -o size=1g tmpfs "$layers"
 mkdir "$layers"/{upper,work,root}
 mount -t overlay overlay -o "lowerdir=$base,upperdir=$layers/upper,workdir=$layers/work" "$layers/root"
