@@ -190,3 +190,29 @@ fn has_unread(descriptor: RawFd) -> bool {
     // SAFETY: the descriptor is open as in `sweep`, and the buffer is as long as is said.
     unsafe { libc::recv(descriptor, (&raw mut byte).cast(), 1, look) > 0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use std::io::{Read, Write};
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn an_idle_connection_ends_and_one_with_an_unread_request_does_not() {
+        let connections = Connections::new(2, &Config::default().http);
+        let (mut idle, _peer) = UnixStream::pair().unwrap();
+        let (mut asked, mut client) = UnixStream::pair().unwrap();
+        for stream in [&idle, &asked] {
+            connections.open(stream.as_raw_fd(), u64::MAX);
+        }
+        client.write_all(b"GET").unwrap();
+        connections.sweep(5, 5);
+        assert_eq!(idle.read(&mut [0; 8]).unwrap(), 0);
+        // The rest still comes through.
+        assert_eq!(asked.read(&mut [0; 8]).unwrap(), 3);
+        client.write_all(b" /").unwrap();
+        assert_eq!(asked.read(&mut [0; 8]).unwrap(), 2);
+    }
+}
