@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test check faults bench load fuzz doc mutants
+.PHONY: help run test check faults bench load fuzz doc mutants deb dist image
 
 FUZZ_SECONDS ?= 60
 
@@ -33,6 +33,18 @@ fuzz: ## each fuzz target for FUZZ_SECONDS (60); needs a nightly toolchain and c
 	for target in $$(cargo +nightly fuzz list); do \
 	  cargo +nightly fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS); \
 	done
+
+deb: ## the Debian package (target/packaging), from a release build; needs cargo-deb
+	cargo build --release
+	packaging/deb.sh release
+
+dist: ## a tarball of the release build with units, pages and completions
+	cargo build --release
+	packaging/dist.sh
+
+image: ## a container image of the release build; how to run it is in packaging/Containerfile
+	cargo build --release
+	podman build --file packaging/Containerfile --tag flux .
 
 doc: ## the API documentation, with broken links as errors
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items

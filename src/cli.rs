@@ -1,5 +1,6 @@
 //! The commands. An edge: it reads the environment and files, and prints.
 
+mod describe;
 pub mod explain;
 pub mod journal;
 pub mod start;
@@ -10,10 +11,10 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{self, Config, Overrides, Problems};
-use crate::preflight::{self, Refusal};
+use crate::preflight::{self, Activated, Refusal};
 use crate::runtime;
 use crate::tune::apply::Trouble;
 
@@ -51,6 +52,13 @@ enum Command {
     /// Check, apply, revert or render the settings of the host
     #[command(subcommand)]
     Tune(tune::Tune),
+    /// Print what completes this command line in a shell: flux completions bash
+    Completions {
+        /// bash, zsh, fish, elvish or powershell
+        shell: clap_complete::Shell,
+    },
+    /// Print this page for man: flux man | man -l -
+    Man,
 }
 
 #[derive(Debug, Subcommand)]
@@ -187,6 +195,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Error> {
         Command::Explain(of) => explain_points(of),
         Command::Journal(verb) => look_into_journal(verb),
         Command::Tune(verb) => tune::tune(verb),
+        Command::Completions { shell } => print(&describe::completions(Cli::command(), shell)),
+        Command::Man => print(&describe::man(Cli::command())),
     }
 }
 
@@ -199,15 +209,27 @@ fn serve(run: Run) -> Result<(), Error> {
         shards: run.shards,
     };
     let mut config = config::load(run.file.config.as_deref(), &environment, &flags)?;
-    let mut ready = preflight::check(&config)?;
+    let activated = Activated::take()?;
+    activated.tell(&mut config);
+    let mut ready = preflight::check(&config, activated)?;
     let own_key = ready.own_key.take();
     let key_made = own_key.as_ref().is_some_and(|own| own.made);
     if let Some(own) = own_key {
         config.keys.self_key = Some(own.key);
     }
-    let paragraph = start::paragraph(&config, &ready.placement, &ready.kernel, key_made);
+    let paragraph = start::paragraph(
+        &config,
+        &ready.placement,
+        &ready.kernel,
+        ready.activated.count(),
+        key_made,
+    );
     let file = run.file.config;
-    let reread = || reread(file.as_deref(), &flags, &config.data_dir);
+    let reread = || {
+        let mut config = reread(file.as_deref(), &flags, &config.data_dir)?;
+        ready.activated.tell(&mut config);
+        Ok(config)
+    };
     runtime::run(&config, &ready, reread, || {
         let _ = io::stderr().write_all(paragraph.as_bytes());
     })?;
@@ -325,7 +347,6 @@ mod tests {
 
     #[test]
     fn the_command_line_holds_together() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 

@@ -4,6 +4,7 @@
 //! Each refusal is one line that names the cause and the cure. A refused start leaves nothing
 //! behind: what only looks comes first, and what is made after that is removed again.
 
+mod activated;
 mod data_dir;
 mod limits;
 mod listeners;
@@ -17,6 +18,7 @@ use crate::config::key::{self, KeyError, OwnKey};
 use crate::tune::needs::Fault;
 use crate::tune::{self, Wishes, files};
 
+pub use activated::{Activated, Inherited, of_shard};
 pub use data_dir::DataLock;
 pub use placement::{Placement, ours, plan};
 
@@ -29,6 +31,8 @@ pub struct Ready {
     pub own_key: Option<OwnKey>,
     /// The kernel's release, for the start paragraph.
     pub kernel: String,
+    /// Listeners that a service manager has handed to us.
+    pub activated: Activated,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +68,22 @@ pub enum Refusal {
     #[error("{key}: {path} is there and is not a socket; remove it, or write another path")]
     NotASocket { key: &'static str, path: PathBuf },
     #[error(
+        "activation: the descriptors of LISTEN_FDS cannot be taken ({0}); start flux through its socket unit, or unset LISTEN_PID"
+    )]
+    Activation(io::Error),
+    #[error(
+        "activation: descriptor {descriptor} ({name}) cannot be accepted on ({why}); write ListenStream= and Accept=no in its socket unit"
+    )]
+    ActivatedSocket {
+        descriptor: i32,
+        name: String,
+        why: io::Error,
+    },
+    #[error(
+        "activation: descriptor {descriptor} is named {name:?}; write FileDescriptorName=http or line in its socket unit"
+    )]
+    ActivatedName { descriptor: i32, name: String },
+    #[error(
         "data_dir: {path} cannot be used ({why}); make it writable for this user, or name another with --data-dir"
     )]
     DataDir { path: PathBuf, why: io::Error },
@@ -75,14 +95,15 @@ pub enum Refusal {
     Key(#[from] KeyError),
 }
 
-pub fn check(config: &Config) -> Result<Ready, Refusal> {
+/// `config` has been told of the activated sockets.
+pub fn check(config: &Config, activated: Activated) -> Result<Ready, Refusal> {
     let ours = placement::ours()?;
     let placement = placement::plan_checked(&config.cpu, &ours)?;
     let wishes = Wishes::of(config, placement.executors());
     let host = files::required(&wishes);
     limits::raise(&host, &wishes);
     tune::refusal(&host, &wishes)?;
-    let stale = listeners::probe(config)?;
+    let stale = listeners::probe(config, &activated)?;
 
     let mut made = data_dir::Made::default();
     let lock = data_dir::lock(&config.data_dir, &mut made)?;
@@ -105,5 +126,6 @@ pub fn check(config: &Config) -> Result<Ready, Refusal> {
         lock,
         own_key,
         kernel: host.release().0,
+        activated,
     })
 }

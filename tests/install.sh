@@ -28,6 +28,11 @@ needs=(
   nft:nftables
   mkfs.ext4:e2fsprogs
   losetup:mount
+  mmdebstrap:mmdebstrap
+  systemd-analyze:systemd
+  systemd-nspawn:systemd-container
+  dpkg-shlibdeps:dpkg-dev
+  man:man-db
 )
 
 missing=()
@@ -39,6 +44,7 @@ if [ "${1:-}" != load ]; then
   # Debian's own interpreter: the one that has the whisper and requests modules (a pyenv shim may come first in PATH).
   /usr/bin/python3 -c 'import whisper' 2>/dev/null || missing+=(python3 python3-whisper)
   /usr/bin/python3 -c 'import requests' 2>/dev/null || missing+=(python3 python3-requests)
+  /usr/bin/python3 -c 'import seccomp' 2>/dev/null || missing+=(python3 python3-seccomp)
 fi
 
 # Only compared with: a distribution that does not have it has a shorter table.
@@ -86,4 +92,10 @@ if [ "${1:-}" != load ] && ! cargo nextest --version >/dev/null 2>&1; then
   echo "install: cargo-nextest is missing: cargo install cargo-nextest --locked"
   # Outside the project, so that its pinned toolchain and build folder do not apply.
   (cd / && env -u CARGO_TARGET_DIR cargo install cargo-nextest --locked --quiet)
+fi
+
+if ! cargo deb --version >/dev/null 2>&1; then
+  echo "install: cargo-deb is missing: cargo install cargo-deb"
+  # Without its optimisation and xz, which cost more than they bring for a few packages a day.
+  (cd / && env -u CARGO_TARGET_DIR cargo install cargo-deb --locked --quiet --debug --no-default-features --features gzip)
 fi

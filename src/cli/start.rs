@@ -6,8 +6,15 @@ use crate::config::endpoint::{host_port_text, last_store_text, listen_text};
 use crate::config::{Config, Durability, LastStore, Protocol, even_unit};
 use crate::preflight::Placement;
 
-/// `key_made`: this start made `DATA/key`. The key itself is never part of it.
-pub fn paragraph(config: &Config, placement: &Placement, kernel: &str, key_made: bool) -> String {
+/// `activated`: how many of the sockets were handed to us. `key_made`: this start made `DATA/key`. The key itself
+/// is never part of it.
+pub fn paragraph(
+    config: &Config,
+    placement: &Placement,
+    kernel: &str,
+    activated: usize,
+    key_made: bool,
+) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
     let _ = writeln!(
@@ -27,8 +34,9 @@ pub fn paragraph(config: &Config, placement: &Placement, kernel: &str, key_made:
     };
     let _ = writeln!(
         out,
-        "  listening on {}{lines}; admin on {}",
+        "  listening on {}{}{lines}; admin on {}",
         listen.join(", "),
+        held(activated),
         config.admin.listen
     );
     let _ = writeln!(out, "  {}", points(config));
@@ -43,6 +51,14 @@ pub fn paragraph(config: &Config, placement: &Placement, kernel: &str, key_made:
         let _ = writeln!(out, "  a new API key is in {}", path.display());
     }
     out
+}
+
+fn held(sockets: usize) -> String {
+    match sockets {
+        0 => String::new(),
+        1 => " (1 socket of the service manager)".to_owned(),
+        _ => format!(" ({sockets} sockets of the service manager)"),
+    }
 }
 
 fn shards(placement: &Placement) -> String {
@@ -131,7 +147,7 @@ mod tests {
 
     #[test]
     fn without_configuration_it_says_where_the_points_go_and_how_to_replay_them() {
-        let text = paragraph(&Config::default(), &placement(), "6.18.0", true);
+        let text = paragraph(&Config::default(), &placement(), "6.18.0", 0, true);
         let expected = format!(
             "flux {} on Linux 6.18.0: 2 shards on CPUs 0,1; populate core on CPU 1 (shared)
   listening on 127.0.0.1:8000; admin on 127.0.0.1:8001
@@ -156,9 +172,11 @@ mod tests {
         config.last.store = last_store("redis://sesame:sesame@r").unwrap();
         config.carbon.endpoint = Some(("graphite".to_owned(), 2004));
         config.line.listen = config.http.listen.clone();
-        let text = paragraph(&config, &placement(), "6.18.0", false);
+        let text = paragraph(&config, &placement(), "6.18.0", 2, false);
         assert!(!text.contains("ssss") && !text.contains("nnnn") && !text.contains("sesame"));
-        assert!(text.contains("; lines, without a key, on 127.0.0.1:8000; admin"));
+        assert!(text.contains(
+            " (2 sockets of the service manager); lines, without a key, on 127.0.0.1:8000; admin"
+        ));
         assert!(text.contains("carbon at graphite:2004 (pickle)"));
         assert!(text.contains("last store: redis://(hidden)@r:6379/0"));
     }

@@ -133,6 +133,12 @@ pub static CATALOG: &[Setting] = &[
         "Milliseconds an orderly stop may take to answer what is under way and deliver what is queued.",
         "well inside the 30 s and 90 s that Kubernetes and systemd wait before they kill."
     ),
+    whole!(
+        http.drain_idle_ms,
+        0..=3_600_000,
+        "Milliseconds a connection without a request is kept in an orderly stop, so that its next one is answered, with Connection: close; at most a quarter of drain_deadline_ms.",
+        "longer than the pause of a busy client, short enough for a stop that nobody notices."
+    ),
     line::LISTEN,
     line::NAMESPACE,
     line::LINE_BYTES_MAX,

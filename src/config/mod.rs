@@ -69,6 +69,7 @@ pub struct Http {
     pub request_deadline_ms: u32,
     pub idle_deadline_ms: u32,
     pub drain_deadline_ms: u32,
+    pub drain_idle_ms: u32,
 }
 
 /// Carbon's line protocol, in.
@@ -313,6 +314,7 @@ impl Default for Config {
                 request_deadline_ms: 30_000,
                 idle_deadline_ms: 75_000,
                 drain_deadline_ms: 10_000,
+                drain_idle_ms: 1_000,
             },
             line: Line::default(),
             keys: Keys {

@@ -17,6 +17,7 @@ pub const LIVE: &[&str] = &[
     "http.request_deadline_ms",
     "http.idle_deadline_ms",
     "http.drain_deadline_ms",
+    "http.drain_idle_ms",
     "line.namespace",
     "line.line_bytes_max",
     "line.idle_deadline_ms",

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::Refusal;
+use super::{Activated, Refusal};
 use crate::config::{Config, Listen};
 
 /// A socket file that nobody answers on any more, and the key that wants its place.
@@ -19,13 +19,15 @@ pub struct Stale {
     path: PathBuf,
 }
 
-/// Binds every address for a moment. Returns what is in the way and may go.
-pub fn probe(config: &Config) -> Result<Vec<Stale>, Refusal> {
+/// Binds every address for a moment, but those that somebody holds for us. Returns what is in the way and may go.
+pub fn probe(config: &Config, activated: &Activated) -> Result<Vec<Stale>, Refusal> {
     // All are held until all were tried.
     let mut held = vec![bound("admin.listen", config.admin.listen)?];
     let mut stale = Vec::new();
     let http = config.http.listen.iter().map(|l| ("http.listen", l));
     let line = config.line.listen.iter().map(|l| ("line.listen", l));
+    let http = http.filter(|_| activated.http.is_empty());
+    let line = line.filter(|_| activated.line.is_empty());
     for (key, listen) in http.chain(line) {
         match listen {
             Listen::Tcp(address) => held.push(bound(key, *address)?),

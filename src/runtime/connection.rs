@@ -24,7 +24,12 @@ pub struct Bounds {
     pub deadlines: Deadlines,
     /// For a connection that sends lines.
     pub line_idle_ms: u64,
+    /// How long an idle connection is kept when the service stops.
+    pub drain_idle_ms: u64,
 }
+
+/// The part of the drain's deadline that idle connections may have: what is under way needs the rest.
+const DRAIN_IDLE_SHARE: u32 = 4;
 
 impl Bounds {
     pub fn of(http: &config::Http, line: &config::Line) -> Bounds {
@@ -39,6 +44,10 @@ impl Bounds {
                 request_ms: u64::from(http.request_deadline_ms),
                 idle_ms: u64::from(http.idle_deadline_ms),
             },
+            drain_idle_ms: http
+                .drain_idle_ms
+                .min(http.drain_deadline_ms / DRAIN_IDLE_SHARE)
+                .into(),
         }
     }
 }

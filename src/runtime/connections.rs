@@ -12,6 +12,8 @@ use std::task::{Poll, Waker};
 pub enum Waits {
     /// For a first byte: nothing is lost when it is closed.
     Idle,
+    /// For more lines, which nobody answers.
+    Lines,
     /// For the rest of a request: answered 408.
     Request,
     /// For its points' owners; they have a deadline of their own.
@@ -155,11 +157,21 @@ impl Connections {
     /// Ends the waiting of those past their deadline, by shutting their sockets down: the read or write
     /// under way returns and its task finds out why.
     ///
-    /// `hurry`: idle connections give way at once (the cap is met, or the service drains).
-    pub fn sweep(&self, now_ms: u64, hurry: bool) {
+    /// `idle_until_ms`: idle connections give way from then on (the cap is met, or the service drains).
+    pub fn sweep(&self, now_ms: u64, idle_until_ms: u64) {
         for entry in self.entries.borrow_mut().iter_mut().flatten() {
             let how = match entry.waits {
-                Waits::Idle if hurry || now_ms >= entry.deadline_ms => libc::SHUT_RD,
+                Waits::Idle if now_ms >= entry.deadline_ms.min(idle_until_ms) => {
+                    // Its request is here, and its task reads it next.
+                    if has_unread(entry.descriptor) {
+                        continue;
+                    }
+                    libc::SHUT_RD
+                }
+                // What has arrived is still read, then comes the end.
+                Waits::Lines if now_ms >= entry.deadline_ms || idle_until_ms < u64::MAX => {
+                    libc::SHUT_RD
+                }
                 Waits::Request if now_ms >= entry.deadline_ms => {
                     entry.timed_out = true;
                     libc::SHUT_RD
@@ -172,5 +184,38 @@ impl Connections {
             // SAFETY: `close` is called before the descriptor is; a refusal means that the peer was faster.
             unsafe { libc::shutdown(entry.descriptor, how) };
         }
+    }
+}
+
+fn has_unread(descriptor: RawFd) -> bool {
+    let (mut byte, look) = (0u8, libc::MSG_PEEK | libc::MSG_DONTWAIT);
+    // SAFETY: the descriptor is open as in `sweep`, and the buffer is as long as is said.
+    unsafe { libc::recv(descriptor, (&raw mut byte).cast(), 1, look) > 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use std::io::{Read, Write};
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn an_idle_connection_ends_and_one_with_an_unread_request_does_not() {
+        let config = Config::default();
+        let connections = Connections::new(2, &config.http, &config.line);
+        let (mut idle, _peer) = UnixStream::pair().unwrap();
+        let (mut asked, mut client) = UnixStream::pair().unwrap();
+        for stream in [&idle, &asked] {
+            connections.open(stream.as_raw_fd(), u64::MAX);
+        }
+        client.write_all(b"GET").unwrap();
+        connections.sweep(5, 5);
+        assert_eq!(idle.read(&mut [0; 8]).unwrap(), 0);
+        // The rest still comes through.
+        assert_eq!(asked.read(&mut [0; 8]).unwrap(), 3);
+        client.write_all(b" /").unwrap();
+        assert_eq!(asked.read(&mut [0; 8]).unwrap(), 2);
     }
 }

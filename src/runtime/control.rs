@@ -32,10 +32,12 @@ pub struct Control {
     /// Configurations that every executor has switched to, and those that were refused.
     reloads: AtomicU64,
     reloads_refused: AtomicU64,
+    /// One for each executor: how many sweeps it has made.
+    sweeps: Box<[AtomicU64]>,
 }
 
-impl Default for Control {
-    fn default() -> Self {
+impl Control {
+    pub fn new(members: usize) -> Self {
         Control {
             phase: AtomicU8::new(Phase::Starting as u8),
             met: AtomicUsize::new(0),
@@ -44,11 +46,10 @@ impl Default for Control {
             earlier_bytes_per_shard: AtomicU64::new(0),
             reloads: AtomicU64::new(0),
             reloads_refused: AtomicU64::new(0),
+            sweeps: (0..members).map(|_| AtomicU64::new(0)).collect(),
         }
     }
-}
 
-impl Control {
     pub fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Acquire) {
             0 => Phase::Starting,
@@ -107,6 +108,16 @@ impl Control {
             ok: self.reloads.load(Ordering::Acquire),
             refused: self.reloads_refused.load(Ordering::Acquire),
         }
+    }
+
+    /// An executor's sweep has turned once more.
+    pub fn swept(&self, member: usize) {
+        self.sweeps[member].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn sweeps(&self) -> Vec<u64> {
+        let sweeps = self.sweeps.iter();
+        sweeps.map(|one| one.load(Ordering::Relaxed)).collect()
     }
 
     pub fn met(&self) -> usize {

@@ -121,6 +121,7 @@ async fn run(core: &Core, mut quotas: QuotaFile) {
     loop {
         glommio::timer::sleep(SWEEP).await;
         sweeps += 1;
+        shard.control.swept(shard.index);
         shard.mesh.flush();
         core.replays.ring();
         shard.turn(|pipeline, now| {

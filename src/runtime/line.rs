@@ -50,7 +50,7 @@ impl Session<'_> {
         let clock = &self.shard.clock;
         loop {
             let until_ms = clock.now().ms() + connections.bounds.get().line_idle_ms;
-            connections.waits(self.index, Waits::Idle, until_ms);
+            connections.waits(self.index, Waits::Lines, until_ms);
             let Some(mut fed) = self.read(&mut stream).await? else {
                 if clock.now().ms() >= until_ms {
                     self.shard.turn(|pipeline, _| pipeline.closed_idle_feed());

@@ -1,12 +1,12 @@
-//! One listener per shard and address: SO_REUSEPORT lets the kernel share connections out.
+//! One listener per shard and address: SO_REUSEPORT lets the kernel share connections out. Activated ones are
+//! shared out by [`crate::preflight::of_shard`].
 
+use super::arrivals::Arrivals;
 use super::shard::Shard;
 use super::{connection, line};
 use crate::config::Listen;
-use glommio::net::TcpListener;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io;
-use std::os::fd::{FromRawFd, IntoRawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -44,13 +44,15 @@ pub enum Speaks {
 
 /// Accepts until the service drains. An accept that fails (EMFILE, a client that has gone) costs a pause.
 pub async fn run(shard: Rc<Shard>, socket: Socket, speaks: Speaks) {
-    // SAFETY: the socket gives its descriptor up to the listener.
-    let listener = unsafe { TcpListener::from_raw_fd(socket.into_raw_fd()) };
+    // Of a socket that was bound, this cannot fail.
+    let Ok(arrivals) = Arrivals::of(socket) else {
+        return;
+    };
     loop {
         while shard.connections.full() {
             glommio::timer::sleep(PAUSE).await;
         }
-        match listener.accept().await {
+        match arrivals.next().await {
             Ok(stream) => {
                 let shard = shard.clone();
                 match speaks {

@@ -3,6 +3,7 @@
 //! [`run`] is the recipe: bind, connect the mesh, spawn, serve, drain.
 
 mod admin;
+mod arrivals;
 mod clock;
 mod connection;
 mod connections;
@@ -10,6 +11,7 @@ mod control;
 mod core;
 mod dial;
 mod doorbell;
+mod drain;
 mod executor;
 mod file_link;
 mod health;
@@ -30,9 +32,11 @@ mod signals;
 mod skyline;
 mod statsd;
 mod store;
+mod supervisor;
 mod sweep;
 
 use crate::config::Config;
+use crate::config::endpoint::listen_text;
 use crate::pipeline::Left;
 use crate::preflight::Ready;
 use crate::telemetry::log::Logger;
@@ -43,6 +47,7 @@ use reload::Reloader;
 use signals::{Signal, Signals};
 use std::io;
 use std::time::{Duration, Instant};
+use supervisor::Supervisor;
 
 /// The period of the sweep that every executor runs for life: flush intervals, acknowledgements and
 /// look-up deadlines are met to within this.
@@ -101,15 +106,43 @@ pub fn run(
     control.enter(Phase::Serving);
     started();
 
+    let mut supervisor = Supervisor::new(&control, log);
+    let status = status(config, members - 1);
+    supervisor.ready(&status);
     loop {
-        match signals.wait(Duration::from_secs(3600)) {
+        match signals.wait(supervisor.period()) {
             Some(Signal::Stop) => break,
-            Some(Signal::Reload) => reloader.reload(reread()),
+            Some(Signal::Reload) => {
+                supervisor.reloading();
+                reloader.reload(reread());
+                supervisor.ready(&status);
+            }
             None => {}
         }
+        supervisor.beat(&control);
     }
-    drain(&control, members, reloader.running(), &signals, log);
+    supervisor.stopping();
+    let stop = || {
+        supervisor.beat(&control);
+        signals.wait(Duration::ZERO) == Some(Signal::Stop)
+    };
+    drain(&control, members, reloader.running(), stop, log);
     join(executors);
+    tell_left(&control, log);
+    Ok(())
+}
+
+/// What `systemctl status` shows.
+fn status(config: &Config, shards: usize) -> String {
+    let listen: Vec<String> = config.http.listen.iter().map(listen_text).collect();
+    let listen = listen.join(", ");
+    match shards {
+        1 => format!("serving on {listen}, 1 shard"),
+        _ => format!("serving on {listen}, {shards} shards"),
+    }
+}
+
+fn tell_left(control: &Control, log: Logger) {
     match control.left() {
         Left {
             journalled: 0,
@@ -127,11 +160,15 @@ pub fn run(
             "{lost} points were neither delivered nor kept before http.drain_deadline_ms"
         )),
     }
-    Ok(())
 }
 
 /// Waits until all executors have done what the phase asks for.
-fn meet(control: &Control, members: usize, at_most: Duration, stop: impl Fn() -> bool) -> bool {
+fn meet(
+    control: &Control,
+    members: usize,
+    at_most: Duration,
+    mut stop: impl FnMut() -> bool,
+) -> bool {
     let until = Instant::now() + at_most;
     while control.met() < members {
         if Instant::now() >= until || stop() {
@@ -143,11 +180,16 @@ fn meet(control: &Control, members: usize, at_most: Duration, stop: impl Fn() ->
 }
 
 /// Answers what is in flight, hands what is accepted to carbon and its marks to the last store, and what
-/// carbon has not taken to the journal, within the drain deadline. A second signal ends the waiting.
-fn drain(control: &Control, members: usize, config: &Config, signals: &Signals, log: Logger) {
+/// carbon has not taken to the journal, within the drain deadline. `stop`: a second signal ends the waiting.
+fn drain(
+    control: &Control,
+    members: usize,
+    config: &Config,
+    mut stop: impl FnMut() -> bool,
+    log: Logger,
+) {
     let began = Instant::now();
     let deadline = Duration::from_millis(u64::from(config.http.drain_deadline_ms));
-    let again = || signals.wait(Duration::ZERO) == Some(Signal::Stop);
     log.info(format_args!("draining: answering what is in flight"));
     for (phase, share) in [
         (Phase::Draining, 2),
@@ -156,7 +198,7 @@ fn drain(control: &Control, members: usize, config: &Config, signals: &Signals, 
     ] {
         control.enter(phase);
         let left = deadline.saturating_sub(began.elapsed());
-        meet(control, members, left / share, again);
+        meet(control, members, left / share, &mut stop);
     }
     control.enter(Phase::Stopped);
 }

@@ -15,14 +15,14 @@ use super::reload::{self, Live, Reloads};
 use super::{Error, clock, executor, listener};
 use crate::api::Api;
 use crate::budget::Budgets;
-use crate::config::{Config, LastStore};
+use crate::config::{Config, LastStore, Listen};
 use crate::dedup::table::Table;
 use crate::last::embedded;
 use crate::outputs::points_file::PointsFile;
 use crate::populate::fetch::Fetcher;
 use crate::populate::pace::Pace;
 use crate::populate::{jobs, work};
-use crate::preflight::{Placement, Ready};
+use crate::preflight::{self, Activated, Inherited, Placement, Ready};
 use crate::router::NameHasher;
 use crate::telemetry::Process;
 use crate::telemetry::log::Logger;
@@ -86,7 +86,7 @@ impl Recipe {
             .map_err(listen_error(config.admin.listen.to_string()))?;
         let (reloads, inbox) = reload::channel();
         Ok(Recipe {
-            control: Arc::default(),
+            control: Arc::new(Control::new(shards + 1)),
             embedded,
             api: Arc::new(Api::of(config, quotas)),
             budgets: Budgets::new(shards, config.budget_bytes(shards)),
@@ -95,7 +95,7 @@ impl Recipe {
             populate,
             core_points_file: points_file(config)?,
             shards: (0..shards)
-                .map(|shard| Own::prepare(config, shard))
+                .map(|shard| Own::prepare(config, &ready.activated, shard, shards))
                 .collect::<Result<_, _>>()?,
             admin,
             reloads,
@@ -253,20 +253,34 @@ fn open_embedded(config: &Config, logger: Logger) -> Result<embedded::Store, Err
 }
 
 impl Own {
-    fn prepare(config: &Config, shard: usize) -> Result<Own, Error> {
+    fn prepare(
+        config: &Config,
+        activated: &Activated,
+        shard: usize,
+        shards: usize,
+    ) -> Result<Own, Error> {
         let mut listeners = Vec::new();
-        let http = config.http.listen.iter().map(|l| (l, Speaks::Http));
-        let line = config.line.listen.iter().map(|l| (l, Speaks::Line));
-        for (listen, speaks) in http.chain(line) {
-            // A Unix socket has one listener; TCP ones share their port.
-            if shard > 0 && matches!(listen, crate::config::Listen::Unix(_)) {
-                continue;
-            }
-            let socket = listener::bind(listen, config.http.backlog).map_err(|cause| {
+        for (inherited, configured, speaks) in [
+            (&activated.http, &config.http.listen, Speaks::Http),
+            (&activated.line, &config.line.listen, Speaks::Line),
+        ] {
+            let failed = |listen: &Listen| {
                 let address = format!("{listen:?}");
-                Error::Listen { address, cause }
-            })?;
-            listeners.push((socket, speaks));
+                move |cause| Error::Listen { address, cause }
+            };
+            for Inherited { listen, socket } in preflight::of_shard(inherited, shard, shards) {
+                let socket = socket.try_clone().map_err(failed(listen))?;
+                listeners.push((socket, speaks));
+            }
+            let ours = inherited.is_empty().then_some(configured);
+            for listen in ours.into_iter().flatten() {
+                // A Unix socket has one listener; TCP ones share their port.
+                if shard > 0 && matches!(listen, Listen::Unix(_)) {
+                    continue;
+                }
+                let socket = listener::bind(listen, config.http.backlog).map_err(failed(listen))?;
+                listeners.push((socket, speaks));
+            }
         }
         Ok(Own {
             listeners,

@@ -3,6 +3,7 @@
 
 use super::SWEEP;
 use super::control::Phase;
+use super::drain::Drain;
 use super::mesh::{Ends, Mesh, Parcel};
 use super::shard::Shard;
 use crate::config::Durability;
@@ -88,9 +89,11 @@ pub async fn receive(shard: Rc<Shard>, receiver: ConnectedReceiver<Parcel>) {
 pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
     let mut sweeps = 0u64;
     let mut met = Phase::Starting;
+    let mut drain = Drain::default();
     loop {
         glommio::timer::sleep(SWEEP).await;
         sweeps += 1;
+        shard.control.swept(shard.index);
         shard.mesh.flush();
         shard.turn(|pipeline, now| {
             pipeline.tick(now);
@@ -108,20 +111,16 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
         }
         let phase = shard.control.phase();
         if sweeps.is_multiple_of(CONNECTIONS_EVERY) || phase == Phase::Draining {
-            let hurry = phase >= Phase::Draining || shard.connections.full();
-            let now = shard.clock.now();
-            shard.connections.sweep(now.ms(), hurry);
-            for health in [&shard.carbon, &shard.last, &shard.disk.health] {
-                health.report(shard.logger, &shard.name(), now.unix_seconds);
-            }
+            meet_deadlines(shard, phase, &mut drain);
         }
         let done = match phase {
             Phase::Starting | Phase::Serving => continue,
             Phase::Draining => {
-                // Dropped, not awaited: glommio's `cancel` can wait for ever. The listeners close.
+                // Dropped, not awaited: glommio's `cancel` can wait for ever. Who waits in the backlog of a socket
+                // that somebody holds for us is the next process's.
                 accepting.clear();
                 shard.turn(|pipeline, _| pipeline.drain());
-                shard.connections.count() == 0
+                drain.is_over(shard.connections.count())
             }
             Phase::Flushing => {
                 shard.turn(|pipeline, _| pipeline.flush());
@@ -154,6 +153,17 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
     shard.mesh.close();
     let left = shard.pipeline.borrow().left();
     shard.control.leave(left);
+}
+
+/// Those of connections; and tells when carbon, the store or the journal has come or gone.
+fn meet_deadlines(shard: &Shard, phase: Phase, drain: &mut Drain) {
+    let (now, connections) = (shard.clock.now(), &shard.connections);
+    let grace_ms = connections.bounds.get().drain_idle_ms;
+    let idle_until_ms = drain.idle_until_ms(phase, connections.full(), now.ms(), grace_ms);
+    connections.sweep(now.ms(), idle_until_ms);
+    for health in [&shard.carbon, &shard.last, &shard.disk.health] {
+        health.report(shard.logger, &shard.name(), now.unix_seconds);
+    }
 }
 
 /// Tells the populate core what became of points of earlier runs.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::fs;
+use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,11 @@ pub struct Builder {
     environment: Vec<(String, String)>,
     arguments: Vec<String>,
     descriptors_max: Option<u64>,
+    /// Listening sockets that are handed over as systemd does, and what they are called.
+    activated: Vec<RawFd>,
+    activated_name: String,
+    /// What runs the program in its own stead.
+    through: Vec<String>,
     /// A control group's file to enter it by.
     entrance: Option<CString>,
     /// Mounted over /etc/hosts, for this process alone.
@@ -78,6 +84,28 @@ impl Builder {
         self
     }
 
+    pub fn activated(mut self, descriptors: Vec<RawFd>) -> Builder {
+        self.activated = descriptors;
+        self
+    }
+
+    pub fn activated_name(mut self, name: &str) -> Builder {
+        self.activated_name = name.to_owned();
+        self
+    }
+
+    /// Started by these words, which become the program that follows them.
+    pub fn through(mut self, words: &[&str]) -> Builder {
+        self.through = words.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// Where clients find it when it does not bind that itself.
+    pub fn at_port(mut self, port: u16) -> Builder {
+        self.port = port;
+        self
+    }
+
     pub fn memory(mut self, limit: &MemoryLimit) -> Builder {
         self.entrance = Some(c_path(&limit.entrance()));
         self
@@ -127,10 +155,24 @@ fn checked(status: libc::c_int) -> std::io::Result<()> {
     }
 }
 
+/// The first descriptor of `LISTEN_FDS`.
+const FIRST_ACTIVATED: RawFd = 3;
+/// Above all that a test has open.
+const ASIDE: RawFd = 900;
+
+fn duplicated(from: RawFd, to: RawFd) -> std::io::Result<()> {
+    // SAFETY: a plain system call.
+    match unsafe { libc::dup2(from, to) } {
+        -1 => Err(std::io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 /// In the child, between fork and exec. Only system calls on what was made before: nothing here may
 /// allocate.
 fn confine(
     descriptors: Option<&libc::rlimit>,
+    activated: &[RawFd],
     entrance: Option<&CStr>,
     hosts: Option<&CStr>,
 ) -> std::io::Result<()> {
@@ -138,6 +180,14 @@ fn confine(
     unsafe {
         if let Some(limit) = descriptors {
             checked(libc::setrlimit(libc::RLIMIT_NOFILE, limit))?;
+        }
+        // Where systemd's protocol wants them; out of the way first, so that none is overwritten before its turn.
+        for (number, descriptor) in (0..).zip(activated) {
+            duplicated(*descriptor, ASIDE + number)?;
+        }
+        for number in 0..activated.len() as RawFd {
+            duplicated(ASIDE + number, FIRST_ACTIVATED + number)?;
+            checked(libc::close(ASIDE + number))?;
         }
         if let Some(path) = entrance {
             let file = libc::open(path.as_ptr(), libc::O_WRONLY);
@@ -172,7 +222,26 @@ fn spawn(builder: &Builder, dir: &Path) -> Daemon {
     write_config(builder, dir);
     // Another build can be judged by the same tests: a release one, an installed one.
     let program = std::env::var("FLUX_UNDER_TEST");
-    let mut command = Command::new(program.as_deref().unwrap_or(env!("CARGO_BIN_EXE_flux")));
+    let program = program.as_deref().unwrap_or(env!("CARGO_BIN_EXE_flux"));
+    let mut command = match builder.activated.len() {
+        0 => {
+            let words = builder.through.iter().map(String::as_str);
+            let mut words = words.chain([program]);
+            let mut command = Command::new(words.next().expect("the program at least"));
+            command.args(words);
+            command
+        }
+        // LISTEN_PID is the process's own, which nobody but itself knows before it runs.
+        count => {
+            let mut shell = Command::new("sh");
+            let names = vec![builder.activated_name.as_str(); count].join(":");
+            shell
+                .args(["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\"", program])
+                .env("LISTEN_FDS", count.to_string())
+                .env("LISTEN_FDNAMES", names);
+            shell
+        }
+    };
     command
         .args(["run", "--config", "flux.toml"])
         .args(&builder.arguments)
@@ -186,10 +255,17 @@ fn spawn(builder: &Builder, dir: &Path) -> Daemon {
         rlim_max: count,
     });
     let (entrance, hosts) = (builder.entrance.clone(), builder.hosts.clone());
+    let activated = builder.activated.clone();
     // SAFETY: `confine` makes system calls only.
     unsafe {
-        command
-            .pre_exec(move || confine(descriptors.as_ref(), entrance.as_deref(), hosts.as_deref()));
+        command.pre_exec(move || {
+            confine(
+                descriptors.as_ref(),
+                &activated,
+                entrance.as_deref(),
+                hosts.as_deref(),
+            )
+        });
     }
     Daemon::spawn("flux", &mut command)
 }
@@ -211,6 +287,9 @@ impl Flux {
             environment: Vec::new(),
             arguments: Vec::new(),
             descriptors_max: None,
+            activated: Vec::new(),
+            activated_name: "http".to_owned(),
+            through: Vec::new(),
             entrance: None,
             hosts: None,
             port,
@@ -239,6 +318,9 @@ impl Flux {
             environment: Vec::new(),
             arguments: Vec::new(),
             descriptors_max: None,
+            activated: Vec::new(),
+            activated_name: "http".to_owned(),
+            through: Vec::new(),
             entrance: None,
             hosts: None,
             ..self.builder

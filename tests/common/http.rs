@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::PATIENCE;
+use super::{PATIENCE, wait_until};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -154,6 +154,24 @@ impl Client {
             Ok(more) => !more && self.unread.is_empty(),
             Err(error) => error.kind() == ErrorKind::ConnectionReset,
         }
+    }
+
+    /// Sends this until one is told to close: each shard takes notice of a drain on its next sweep.
+    pub fn post_until_told_to_close(&mut self, body: &str) {
+        wait_until("it is told to close", || {
+            let answer = self.post(body);
+            assert_eq!(answer.status, 204, "{answer:?}");
+            answer.closes()
+        });
+    }
+
+    /// Whether the peer has ended a kept connection: every client looks before it sends on one.
+    pub fn has_ended(&self) -> bool {
+        let blocking = |blocking: bool| self.stream.set_nonblocking(!blocking);
+        blocking(false).expect("an open socket");
+        let ended = matches!(self.stream.peek(&mut [0]), Ok(0));
+        blocking(true).expect("an open socket");
+        ended
     }
 
     /// Whether nothing arrives for this long.

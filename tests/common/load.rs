@@ -24,6 +24,8 @@ pub struct Load {
     pub singles: u64,
     pub gets: u64,
     pub twice: u64,
+    /// Every request on a connection of its own.
+    pub fresh: bool,
     /// A pause after every request.
     pub pause: Duration,
     /// Whether a request without an answer, or with a 504, is sent again until it has one.
@@ -43,6 +45,7 @@ impl Default for Load {
             singles: 300,
             gets: 100,
             twice: 150,
+            fresh: false,
             pause: Duration::from_millis(1),
             retry: false,
             padding: 0,
@@ -239,7 +242,7 @@ impl Lane {
         let connections = if twice { 2 } else { 1 };
         let mut asked = Vec::new();
         for client in &mut self.clients[..connections] {
-            if client.is_none() {
+            if client.as_ref().is_none_or(Client::has_ended) {
                 *client = Client::try_connect(self.port).ok();
             }
             asked.push(Instant::now());
@@ -259,7 +262,7 @@ impl Lane {
                         assert!(seconds.is_some_and(|s| s >= 1), "when? {answer:?}");
                         assert!(!answer.closes(), "another batch may fit: {answer:?}");
                     }
-                    if answer.closes() {
+                    if answer.closes() || self.load.fresh {
                         *client = None;
                     }
                     Some(answer.status)

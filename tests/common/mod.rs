@@ -11,6 +11,7 @@ pub mod apache;
 pub mod blackhole;
 pub mod carbon;
 pub mod cgroup;
+pub mod container;
 pub mod datagrams;
 pub mod disk;
 pub mod flux;
@@ -28,7 +29,9 @@ pub mod redis;
 pub mod remote;
 pub mod shim;
 pub mod sink;
+pub mod skipped;
 pub mod stopped;
+pub mod supervisor;
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use crate::common::ledger::Tally;
+use crate::common::{self, ledger::Tally};
 
 /// Whether the long forms are asked for.
 pub fn full() -> bool {
@@ -60,7 +60,7 @@ impl Row {
 
 /// A scenario that this machine cannot run is no silent success.
 pub fn skipped(scenario: &str, why: &str) {
-    eprintln!("SKIPPED {scenario}: {why}");
+    common::skipped::skipped(scenario, why);
     line(&format!("| {scenario} | SKIPPED: {why} | | | | | |"));
 }
 
