@@ -22,6 +22,7 @@ needs=(
   nft:nftables
   mkfs.ext4:e2fsprogs
   losetup:mount
+  valgrind:valgrind
 )
 
 missing=()
