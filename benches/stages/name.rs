@@ -5,7 +5,7 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use skyline_flux::api::name::{self, Letters};
 use skyline_flux::api::skip::Skip;
-use skyline_flux::api::validate::{Given, Rules};
+use skyline_flux::api::validate::{Given, Item, Rules};
 use skyline_flux::config::Config;
 
 #[divan::bench(args = ["", "warehouse-1."])]
@@ -20,8 +20,11 @@ fn check(bencher: Bencher<'_, '_>, prefix: &str) {
     let mut buffer = String::new();
     bencher.counter(ItemsCount::new(POINTS)).bench_local(|| {
         for name in black_box(&names) {
-            let given = Given::Text(name);
-            let finished = name::finish(&given, &rules, &mut buffer);
+            let item = Item {
+                metric: Given::Text(name),
+                ..Item::default()
+            };
+            let finished = name::finish(&item, &rules, &mut buffer);
             assert_eq!(finished.map(str::len).ok(), Some(prefix.len() + name.len()));
         }
     });

@@ -47,6 +47,7 @@ pub fn body(
         };
         match post::items(&document)? {
             Items::Single(item) => add(item),
+            Items::Read(items) => items.iter().copied().for_each(add),
             Items::List(len, list) => {
                 post::not_too_many(len, limits)?;
                 list.for_each(|nodes| add(document::item(nodes).unwrap_or_default()));
@@ -71,7 +72,7 @@ pub fn line(
         metric,
         value,
         timestamp,
-        fill: false,
+        ..Item::default()
     };
     explain(index, &item, limits, now, &mut scratch.name)
 }

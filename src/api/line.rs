@@ -83,7 +83,7 @@ impl<S: PointSink> Lines<'_, S> {
                 NOW => Given::Absent,
                 timestamp => Given::Text(timestamp),
             },
-            fill: false,
+            ..Item::default()
         };
         self.0.take(&item).map_err(|fault| fault.problem)
     }

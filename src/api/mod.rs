@@ -6,6 +6,7 @@
 //! item, [`skip`] and [`quota`] those that leave one out; [`verdict`] is the one table of statuses and messages.
 
 pub mod auth;
+pub mod decimal;
 pub mod document;
 pub mod explain;
 pub mod json;
@@ -14,6 +15,7 @@ pub mod name;
 pub mod number;
 mod pairs;
 mod partly;
+pub mod plain;
 pub mod post;
 pub mod query;
 pub mod quota;
@@ -113,6 +115,8 @@ impl From<&config::Points> for PointLimits {
 #[derive(Default)]
 pub struct Scratch {
     parser: json::Parser,
+    /// Items of a body that was read in one pass.
+    items: plain::Kept,
     /// A name that had to be rewritten.
     name: String,
     /// A name that is put together from a Telegraf metric.

@@ -62,14 +62,13 @@ impl<'t, 'i> Batch<'t, 'i> {
     /// four members of Telegraf's and no other.
     pub fn of(
         fields: &Fields<'t>,
-        metrics: Option<&'t [Node<'i>]>,
+        metrics: &'t [Node<'i>],
         settings: Settings,
     ) -> Option<Batch<'t, 'i>> {
         let given = |field: Option<&[u8]>| field.is_some_and(|value| !value.is_empty());
         if !given(fields.key) || !given(fields.telegraf) {
             return None;
         }
-        let metrics = metrics?;
         let (_, mut elements) = json::elements(metrics)?;
         let mut names: Vec<&str> = json::members(elements.next()?)?
             .map(|(name, _)| name)

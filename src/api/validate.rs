@@ -29,6 +29,8 @@ pub struct Item<'i> {
     pub timestamp: Given<'i>,
     pub value: Given<'i>,
     pub fill: bool,
+    /// The name is known to need no change and no refusal for its letters: whoever read it has looked at all of them.
+    pub clean: bool,
 }
 
 /// What every item of one request is checked against.
@@ -72,7 +74,7 @@ impl Item<'_> {
         rules: &Rules<'_>,
         buffer: &'n mut String,
     ) -> Result<Checked<'n>, Fault> {
-        let name = name::finish(&self.metric, rules, buffer)?;
+        let name = name::finish(self, rules, buffer)?;
         let (timestamp, value) = self.check_numbers(rules)?;
         Ok(Checked {
             name,
