@@ -21,7 +21,23 @@ const PATH_BYTES_MAX: usize = 4096;
 const WHISPER_SUFFIX_BYTES: usize = ".wsp".len();
 
 /// The name as it is written: a piece of the request when nothing had to change, else `buffer`.
+#[inline]
 pub fn finish<'n>(
+    item: &Item<'n>,
+    rules: &Rules<'_>,
+    buffer: &'n mut String,
+) -> Result<&'n str, Fault> {
+    if let Given::Text(text) = item.metric
+        && item.clean
+        && rules.prefix.is_empty()
+    {
+        fits(text, rules.limits.whisper_path_bytes)?;
+        return Ok(text);
+    }
+    finish_others(item, rules, buffer)
+}
+
+fn finish_others<'n>(
     item: &Item<'n>,
     rules: &Rules<'_>,
     buffer: &'n mut String,
@@ -29,10 +45,13 @@ pub fn finish<'n>(
     buffer.clear();
     let prefix = rules.prefix;
     let given = &item.metric;
+    let form = |text| match item.clean {
+        true => Form::Clean,
+        false => scan(text, rules.letters),
+    };
     let name = match *given {
-        Given::Text(text) if item.clean && prefix.is_empty() => text,
         Given::Text("") => return Err(refused("the name is empty")),
-        Given::Text(text) => match scan(text, rules.letters) {
+        Given::Text(text) => match form(text) {
             Form::Refused => return Err(refused("invalid characters in name")),
             Form::Clean if prefix.is_empty() || text.starts_with(prefix) => text,
             Form::Clean => {
@@ -211,7 +230,17 @@ const fn is_plain(byte: u8) -> u8 {
 }
 
 /// Checked on the name as it is written, its namespace included.
+#[inline]
 fn fits(name: &str, whisper_path_bytes: usize) -> Result<(), Fault> {
+    // Most names are shorter than any part of one may be.
+    let path_bytes = whisper_path_bytes.saturating_add(1 + FILE_NAME_BYTES_MAX);
+    if name.len() + WHISPER_SUFFIX_BYTES <= FILE_NAME_BYTES_MAX && path_bytes <= PATH_BYTES_MAX {
+        return Ok(());
+    }
+    fits_in_parts(name, whisper_path_bytes)
+}
+
+fn fits_in_parts(name: &str, whisper_path_bytes: usize) -> Result<(), Fault> {
     let last =
         memchr::memrchr(b'.', name.as_bytes()).map_or(name.len(), |dot| name.len() - dot - 1);
     if last + WHISPER_SUFFIX_BYTES > FILE_NAME_BYTES_MAX {

@@ -5,7 +5,7 @@
 //! whatever order. That is Skyline's rule to the letter, for patterns with an element of its own twice too (they
 //! match by the first half only).
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, MatchKind};
 
 #[derive(Debug, Default)]
 pub struct Skip {
@@ -50,7 +50,11 @@ impl Patterns {
             longest.map_or("", String::as_str)
         });
         let hints = (!patterns.is_empty()).then(|| {
-            let built = AhoCorasick::new(hints);
+            // Which match comes first is of no interest here, but only with this kind does the crate look for a few
+            // patterns sixteen bytes at a time before it looks byte by byte.
+            let built = AhoCorasick::builder()
+                .match_kind(MatchKind::LeftmostFirst)
+                .build(hints);
             built.expect("the configuration bounds the patterns far below what can be compiled")
         });
         Patterns { patterns, hints }
