@@ -11,7 +11,7 @@ pub mod watch;
 
 use crate::budget;
 use crate::carbon::outbound::Accepted;
-use crate::point::{BLOCK_HEADER_BYTES, NameHash, Point};
+use crate::point::{BLOCK_HEADER_BYTES, NameHash, Place, Point};
 use crate::router::Group;
 use lookup::Lookups;
 use std::collections::HashMap;
@@ -47,7 +47,7 @@ struct Open {
 #[derive(Clone, Copy, Debug)]
 struct Parked {
     open: usize,
-    offset: usize,
+    place: Place,
     namespace: Option<u16>,
 }
 
@@ -98,12 +98,12 @@ impl Owner {
     /// Decides a group's points in order. Gives the group back when every point is decided, and keeps
     /// it while one waits for the store.
     pub fn decide(&mut self, group: Group, accept: &mut impl Accept, now_ms: u64) -> Option<Group> {
-        let place = self.free.pop().unwrap_or(self.open.len());
+        let open = self.free.pop().unwrap_or(self.open.len());
         let mut waiting = 0;
-        let mut offset = 0;
+        let mut place = Place::default();
         for part in &group.parts {
             for _ in 0..part.points {
-                let (hash, point, next) = group.block.at(offset);
+                let (hash, point, next) = group.block.at(place);
                 match self.fate(hash, point) {
                     Fate::Unknown => {
                         let parked = self.parked.entry(hash).or_default();
@@ -111,29 +111,29 @@ impl Owner {
                             self.lookups.want(hash, point.name, now_ms);
                         }
                         parked.push(Parked {
-                            open: place,
-                            offset,
+                            open,
+                            place,
                             namespace: part.namespace,
                         });
                         waiting += 1;
                     }
                     fate => self.carry_out(fate, hash, point, part.namespace, accept),
                 }
-                offset = next;
+                place = next;
             }
         }
         if waiting == 0 {
-            self.free.push(place);
-            if place == self.open.len() {
+            self.free.push(open);
+            if open == self.open.len() {
                 self.open.push(None);
             }
             return Some(group);
         }
-        let open = Some(Open { group, waiting });
-        if place == self.open.len() {
-            self.open.push(open);
+        let kept = Some(Open { group, waiting });
+        if open == self.open.len() {
+            self.open.push(kept);
         } else {
-            self.open[place] = open;
+            self.open[open] = kept;
         }
         None
     }
@@ -281,7 +281,7 @@ impl Owner {
             let mut open = self.open[parked.open]
                 .take()
                 .expect("a group with parked points is open");
-            let (hash, point, _) = open.group.block.at(parked.offset);
+            let (hash, point, _) = open.group.block.at(parked.place);
             let fate = match self.fate(hash, point) {
                 Fate::Unknown => Fate::Accept(first),
                 fate => fate,
