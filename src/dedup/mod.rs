@@ -15,7 +15,7 @@ use crate::point::{BLOCK_HEADER_BYTES, NameHash, Place, Point};
 use crate::router::Group;
 use lookup::Lookups;
 use std::collections::HashMap;
-use table::{Evicted, Table};
+use table::{Evicted, Position, Table};
 use watch::Watch;
 
 /// Names under it are de-duplicated even with `last.check = false`: Vista repeats itself by design.
@@ -71,8 +71,11 @@ pub struct Owner {
 }
 
 enum Fate {
-    Accept(Accepted),
-    Duplicate { same: bool },
+    /// With its place in the table, if it has one.
+    Accept(Accepted, Option<Position>),
+    Duplicate {
+        same: bool,
+    },
     Unknown,
 }
 
@@ -140,22 +143,22 @@ impl Owner {
 
     fn fate(&mut self, hash: NameHash, point: Point<'_>) -> Fate {
         if point.fill || !(self.check || point.name.starts_with(ALWAYS_CHECKED)) {
-            return Fate::Accept(Accepted::Unmarked);
+            return Fate::Accept(Accepted::Unmarked, None);
         }
         if !self.parked.is_empty() && self.parked.contains_key(&hash) {
             return Fate::Unknown;
         }
-        match self.table.get(hash) {
-            Some(entry) if point.timestamp <= entry.timestamp => Fate::Duplicate {
+        match self.table.locate(hash) {
+            Some((_, entry)) if point.timestamp <= entry.timestamp => Fate::Duplicate {
                 same: point.timestamp == entry.timestamp,
             },
             // The store may hold a newer one: of an earlier run that delivered it before what is recovered now, or of
             // before a silence.
-            Some(entry) if entry.unchecked && self.store_up => Fate::Unknown,
-            Some(entry) if entry.unchecked => Fate::Accept(Accepted::Unchecked),
-            Some(_) => Fate::Accept(Accepted::Live),
+            Some((_, entry)) if entry.unchecked && self.store_up => Fate::Unknown,
+            Some((at, entry)) if entry.unchecked => Fate::Accept(Accepted::Unchecked, Some(at)),
+            Some((at, _)) => Fate::Accept(Accepted::Live, Some(at)),
             None if self.store_up => Fate::Unknown,
-            None => Fate::Accept(Accepted::Unchecked),
+            None => Fate::Accept(Accepted::Unchecked, None),
         }
     }
 
@@ -174,13 +177,18 @@ impl Owner {
         }
         let counts = &mut self.decided[index];
         match fate {
-            Fate::Accept(accepted) => {
+            Fate::Accept(accepted, at) => {
                 counts.accepted += 1;
                 counts.unchecked += u64::from(accepted == Accepted::Unchecked);
                 if accepted != Accepted::Unmarked {
                     let unchecked = accepted == Accepted::Unchecked;
-                    let evicted = self.table.set(hash, point.timestamp, true, unchecked);
-                    self.note(evicted);
+                    match at {
+                        Some(at) => self.table.renew(at, point.timestamp, unchecked),
+                        None => {
+                            let evicted = self.table.set(hash, point.timestamp, true, unchecked);
+                            self.note(evicted);
+                        }
+                    }
                     if !self.watch.is_empty() {
                         self.watch.accepted(hash, point.timestamp);
                     }
@@ -283,7 +291,7 @@ impl Owner {
                 .expect("a group with parked points is open");
             let (hash, point, _) = open.group.block.at(parked.place);
             let fate = match self.fate(hash, point) {
-                Fate::Unknown => Fate::Accept(first),
+                Fate::Unknown => Fate::Accept(first, None),
                 fate => fate,
             };
             self.carry_out(fate, hash, point, parked.namespace, accept);
