@@ -211,6 +211,7 @@ impl Outbound {
             self.acknowledged -= 1;
             if let Some(sent) = self.written.pop_front() {
                 self.gone.add(&sent.frame);
+                self.queues[sent.frame.lane as usize].recycle(sent.frame);
             }
         }
     }
