@@ -15,6 +15,7 @@ const POWERS: [f64; 23] = [
 ];
 
 /// The finite number that `text` begins with, and where it ends. Integers of more than 18 digits are not taken.
+#[inline]
 pub fn read(text: &str) -> Option<(Given<'static>, usize)> {
     let bytes = text.as_bytes();
     let negative = bytes.first() == Some(&b'-');

@@ -117,10 +117,13 @@ impl<'b> Cursor<'b> {
             return None;
         }
         loop {
-            if !self.eat(b"{") {
+            if let Some(item) = self.usual_item() {
+                items.push(item);
+            } else if self.eat(b"{") {
+                items.push(self.item()?);
+            } else {
                 return None;
             }
-            items.push(self.item()?);
             match self.next()? {
                 b',' => self.blank(),
                 b']' => return Some(()),
@@ -129,8 +132,66 @@ impl<'b> Cursor<'b> {
         }
     }
 
-    /// An element of the list, behind its brace.
+    /// The element that nearly all are: a clean name, a number, a timestamp of ten digits, in this order, as Python
+    /// writes it or without blanks. Takes all of it or nothing; what it does not take, [`Cursor::item`] may.
     #[inline]
+    fn usual_item(&mut self) -> Option<Item<'b>> {
+        let rest = self.rest();
+        let (spaced, name_at) = match rest {
+            [
+                b'{',
+                b'"',
+                b'm',
+                b'e',
+                b't',
+                b'r',
+                b'i',
+                b'c',
+                b'"',
+                b':',
+                b' ',
+                b'"',
+                ..,
+            ] => (true, 12),
+            [
+                b'{',
+                b'"',
+                b'm',
+                b'e',
+                b't',
+                b'r',
+                b'i',
+                b'c',
+                b'"',
+                b':',
+                b'"',
+                ..,
+            ] => (false, 11),
+            _ => return None,
+        };
+        let name_end = name_at + memchr::memchr(b'"', rest.get(name_at..)?)?;
+        let name = self.text.get(self.at + name_at..self.at + name_end)?;
+        let mut at = name_end;
+        at += behind(rest, at, spaced, b"\", \"value\": ", b"\",\"value\":")?;
+        let (value, bytes) = decimal::read(self.text.get(self.at + at..)?)?;
+        at += bytes;
+        at += behind(rest, at, spaced, b", \"timestamp\": ", b",\"timestamp\":")?;
+        let seconds = decimal::ten_digits(rest.get(at..)?)?;
+        at += 10;
+        if rest.get(at) != Some(&b'}') || !name::is_clean(name.as_bytes()) {
+            return None;
+        }
+        self.at += at + 1;
+        Some(Item {
+            metric: Given::Text(name),
+            timestamp: Given::Unsigned(seconds),
+            value,
+            fill: false,
+            clean: true,
+        })
+    }
+
+    /// An element of the list, behind its brace.
     fn item(&mut self) -> Option<Item<'b>> {
         let mut single = Single::default();
         loop {
@@ -143,7 +204,6 @@ impl<'b> Cursor<'b> {
         }
     }
 
-    #[inline]
     fn member(&mut self, Single { item, has_fill }: &mut Single<'b>) -> Option<()> {
         let first = |given: &Given<'_>| (*given == Given::Absent).then_some(());
         if self.eat(b"\"metric\":") {
@@ -220,6 +280,22 @@ impl<'b> Cursor<'b> {
     }
 }
 
+/// The length of the one of two writings that stands at `at`.
+#[inline]
+fn behind<const S: usize, const C: usize>(
+    rest: &[u8],
+    at: usize,
+    spaced: bool,
+    with_blanks: &[u8; S],
+    without: &[u8; C],
+) -> Option<usize> {
+    let rest = rest.get(at..)?;
+    match spaced {
+        true => (rest.first_chunk() == Some(with_blanks)).then_some(S),
+        false => (rest.first_chunk() == Some(without)).then_some(C),
+    }
+}
+
 /// No escape, and nothing that JSON would have escaped.
 fn is_literal(text: &str) -> bool {
     !text.bytes().any(|byte| byte == b'\\' || byte < b' ')
@@ -289,6 +365,8 @@ mod tests {
             r#"{"metric":"café","value":0.10000000000000001,"key":"é"}"#,
             r#"{"metrics":[{"value":1}],"value":3}"#,
             r#"{"metric":"","value":-0}"#,
+            r#"{"metrics":[{"metric":"a","value":-1.5,"timestamp":1478021700},{"metric": "a", "value": 1, "timestamp": 1478021700}]}"#,
+            r#"{"metrics": [{"metric": "a", "value":1, "timestamp": 1478021700}, {"metric": "a b", "value": 1, "timestamp": 1478021700}]}"#,
             "{\"metric\":\"a\u{7f}\"}",
         ] {
             assert!(agrees(body.as_bytes()), "{body}");

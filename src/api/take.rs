@@ -25,6 +25,7 @@ pub(super) struct Taker<'r, S> {
 }
 
 impl<S: PointSink> Taker<'_, S> {
+    #[inline]
     pub fn take(&mut self, item: &Item<'_>) -> Result<(), Fault> {
         let name = name::finish(item, &self.rules, self.name)?;
         if self.skip.is_some_and(|skip| skip.matches(name)) {

@@ -84,6 +84,7 @@ impl Item<'_> {
     }
 
     /// All but the name.
+    #[inline]
     pub fn check_numbers(&self, rules: &Rules<'_>) -> Result<(u32, f64), Fault> {
         let timestamp = timestamp(&self.timestamp, self.fill, rules)?;
         Ok((timestamp, value(&self.value)?))

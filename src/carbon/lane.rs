@@ -81,6 +81,7 @@ pub struct Frame {
 }
 
 impl Frame {
+    #[inline]
     fn push(
         &mut self,
         protocol: Protocol,
@@ -193,6 +194,7 @@ impl Queue {
     }
 
     /// Adds a point to the open frame. True when that need not grow any more.
+    #[inline]
     pub fn push(
         &mut self,
         limits: &Limits,

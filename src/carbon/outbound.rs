@@ -97,6 +97,7 @@ impl Outbound {
     }
 
     /// Takes a point for a lane's open frame; `tuple` is its encoding, where it has one already.
+    #[inline]
     pub fn push(
         &mut self,
         lane: Lane,

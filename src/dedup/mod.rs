@@ -141,6 +141,7 @@ impl Owner {
         None
     }
 
+    #[inline]
     fn fate(&mut self, hash: NameHash, point: Point<'_>) -> Fate {
         if point.fill || !(self.check || point.name.starts_with(ALWAYS_CHECKED)) {
             return Fate::Accept(Accepted::Unmarked, None);
@@ -162,6 +163,7 @@ impl Owner {
         }
     }
 
+    #[inline]
     fn carry_out(
         &mut self,
         fate: Fate,
