@@ -215,7 +215,8 @@ fn windows_are_clean<const N: usize>(name: &[u8]) -> bool {
     bad.iter().fold(is_plain(ends) ^ 1, |all, bad| all | bad) == 0
 }
 
-fn window<const N: usize>(name: &[u8], at: usize) -> Option<&[u8; N]> {
+#[inline]
+pub(super) fn window<const N: usize>(name: &[u8], at: usize) -> Option<&[u8; N]> {
     name.get(at..)?.first_chunk()
 }
 
