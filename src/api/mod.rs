@@ -1,7 +1,8 @@
 //! Messages → points and a verdict. Pure: a message and the time in; points into a sink, and what to
 //! answer, out. May assume that the message is whole and its framing sound.
 //!
-//! `route` finds the endpoint; [`query`] (GET) and [`post`] read one request each, by way of [`json`];
+//! `route` finds the endpoint; [`query`] (GET) and [`post`] read one request each, by way of
+//! [`json`], or, of the shape that everybody sends, [`plain`];
 //! [`telegraf`] reads another program's form of it. [`validate`], [`name`] and [`number`] are the rules of one
 //! item, [`skip`] and [`quota`] those that leave one out; [`verdict`] is the one table of statuses and messages.
 
