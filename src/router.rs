@@ -3,8 +3,7 @@
 use crate::budget;
 use crate::point::{Block, NameHash, Point, PointSink};
 use crate::request::ReadId;
-use siphasher::sip128::{Hasher128, SipHasher13};
-use std::hash::Hasher;
+use siphasher::sip128::SipHasher13;
 
 /// Hashes names under a key made at start, so that nobody can choose names that collide.
 #[derive(Clone, Copy, Debug)]
@@ -16,9 +15,7 @@ impl NameHasher {
     }
 
     pub fn hash(&self, name: &str) -> NameHash {
-        let mut hasher = self.0;
-        hasher.write(name.as_bytes());
-        hasher.finish128().as_u128()
+        self.0.hash(name.as_bytes()).as_u128()
     }
 }
 

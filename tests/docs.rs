@@ -18,10 +18,13 @@ const NOT_HERE: &[(&str, &str)] = &[
     ("make test", "it is what runs this"),
     ("make load", "it takes minutes and wants a quiet machine"),
     ("make faults", "it takes twenty minutes"),
+    ("make deb", "tests/debian.sh builds the package"),
     (
-        "systemctl stop flux",
-        "the service manager of the reader's host",
+        "apt install",
+        "tests/debian.rs installs it on a clean Debian",
     ),
+    ("cat /var/lib/flux/key", "of the installed service"),
+    ("systemctl ", "the service manager of the reader's host"),
     ("docker run", "there is no Docker here"),
 ];
 
@@ -222,11 +225,11 @@ fn a_host_is_tuned_and_put_back() {
     let root = page.folder.path().join("host");
     host::make(&root, include_str!("tune/fresh.host"));
     let before = host::tree(&root);
-    let said = page
-        // The page's host is a folder here, and something advised is wrong with it.
+    // The page's host is a folder here, and something advised is wrong with it.
+    let page = page
         .first("export HOST=host")
-        .with("flux tune check", "flux tune check || [ $? = 1 ]")
-        .run();
+        .with("flux tune check", "flux tune check || [ $? = 1 ]");
+    let said = page.run();
     assert!(said.contains("tcp_slow_start_after_idle"), "{said}");
     assert_eq!(host::tree(&root), before);
 }

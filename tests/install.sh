@@ -33,6 +33,7 @@ needs=(
   systemd-nspawn:systemd-container
   dpkg-shlibdeps:dpkg-dev
   man:man-db
+  valgrind:valgrind
 )
 
 missing=()

@@ -7,11 +7,20 @@ use super::validate::{Given, Item};
 /// The nodes of one member's value.
 pub type Member<'t, 'i> = Option<&'t [Node<'i>]>;
 
+/// What stands under `metrics`.
+#[derive(Clone, Copy, Debug)]
+pub enum Metrics<'t, 'i> {
+    /// Anything.
+    Nodes(&'t [Node<'i>]),
+    /// A list of objects, read already.
+    Read(&'t [Item<'i>]),
+}
+
 /// A posted document, read but not yet judged.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Document<'t, 'i> {
-    pub key: Member<'t, 'i>,
-    pub metrics: Member<'t, 'i>,
+    pub key: Given<'i>,
+    pub metrics: Option<Metrics<'t, 'i>>,
     pub status: Member<'t, 'i>,
     pub status_code: Member<'t, 'i>,
     pub validate_key: Member<'t, 'i>,
@@ -28,8 +37,8 @@ impl<'t, 'i> Document<'t, 'i> {
         for (name, value) in json::members(nodes)? {
             empty = false;
             match name {
-                "key" => document.key = Some(value),
-                "metrics" => document.metrics = Some(value),
+                "key" => document.key = json::given(value),
+                "metrics" => document.metrics = Some(Metrics::Nodes(value)),
                 "status" => document.status = Some(value),
                 "status_code" => document.status_code = Some(value),
                 "validate_key" => document.validate_key = Some(value),
@@ -42,9 +51,10 @@ impl<'t, 'i> Document<'t, 'i> {
 
     /// How many items it carries, whether or not they are any good.
     pub fn items(&self) -> usize {
-        match self.metrics.map(|nodes| nodes[0]) {
-            Some(Node::Array { len, .. }) => len,
-            Some(_) => 0,
+        match self.metrics {
+            Some(Metrics::Read(items)) => items.len(),
+            Some(Metrics::Nodes([Node::Array { len, .. }, ..])) => *len,
+            Some(Metrics::Nodes(_)) => 0,
             None => match (self.single.metric, self.single.value) {
                 (Given::Absent, Given::Absent) => 0,
                 _ => 1,

@@ -1,7 +1,7 @@
 //! One verdict per point of a body or of carbon lines, for `flux explain`: the rules of the service, without keys
 //! and without keeping anything.
 
-use super::document::{self, Document};
+use super::document::{self, Document, Metrics};
 use super::name::{self, Letters};
 use super::post::{self, Items};
 use super::telegraf::{self, Batch, Found};
@@ -56,7 +56,10 @@ pub fn body(
             name,
             all: Vec::new(),
         };
-        let batch = |metrics| Batch::of_form(metrics, b"", api.telegraf);
+        let batch = |metrics| match metrics {
+            Metrics::Nodes(nodes) => Batch::of_form(nodes, b"", api.telegraf),
+            Metrics::Read(_) => None,
+        };
         match document.metrics.and_then(batch) {
             Some(batch) => explainer.telegraf(batch, path)?,
             None => explainer.document(&document)?,
@@ -109,6 +112,11 @@ impl Explainer<'_> {
                     self.add(index + 1, &document::item(nodes).unwrap_or_default());
                 }
             }
+            Items::Read(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.add(index + 1, item);
+                }
+            }
         }
         Ok(())
     }
@@ -129,7 +137,7 @@ impl Explainer<'_> {
                         metric: Given::Text(name),
                         timestamp,
                         value,
-                        fill: false,
+                        ..Item::default()
                     };
                     self.add(place + 1, &item);
                     return Ok::<(), Fault>(());
@@ -175,7 +183,7 @@ impl Explainer<'_> {
 
     /// In the service's order: what is skipped is not looked at any further.
     fn judge<'n>(&'n mut self, item: &'n Item<'_>) -> Result<(&'n str, Verdict), Fault> {
-        let name = name::finish(&item.metric, &self.rules, self.name)?;
+        let name = name::finish(item, &self.rules, self.name)?;
         if self.api.skip.matches(name) {
             return Ok((name, Verdict::Skipped));
         }

@@ -46,7 +46,7 @@ pub(super) fn item<'l>(name: &'l str, value: &'l str, timestamp: &'l str) -> Ite
             NOW => Given::Absent,
             timestamp => Given::Text(timestamp),
         },
-        fill: false,
+        ..Item::default()
     }
 }
 

@@ -1,11 +1,13 @@
 //! Messages → points and a verdict. Pure: a message and the time in; points into a sink, and what to
 //! answer, out. May assume that the message is whole and its framing sound.
 //!
-//! `route` finds the endpoint; [`query`] (GET) and [`post`] read one request each, by way of [`json`];
+//! `route` finds the endpoint; [`query`] (GET) and [`post`] read one request each, by way of
+//! [`json`], or, of the shape that everybody sends, [`plain`];
 //! [`telegraf`] reads another program's form of it. [`validate`], [`name`] and [`number`] are the rules of one
 //! item, [`skip`] and [`quota`] those that leave one out; [`verdict`] is the one table of statuses and messages.
 
 pub mod auth;
+pub mod decimal;
 pub mod document;
 pub mod explain;
 pub mod json;
@@ -14,6 +16,7 @@ pub mod name;
 pub mod number;
 mod pairs;
 mod partly;
+pub mod plain;
 pub mod post;
 pub mod query;
 pub mod quota;
@@ -113,6 +116,8 @@ impl From<&config::Points> for PointLimits {
 #[derive(Default)]
 pub struct Scratch {
     parser: json::Parser,
+    /// Items of a body that was read in one pass.
+    items: plain::Kept,
     /// A name that had to be rewritten.
     name: String,
     /// A name that is put together from a Telegraf metric.

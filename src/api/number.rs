@@ -1,8 +1,17 @@
 //! Numbers as text, by the rules of Python's `float()` and `int()` less two of them: underscores between
 //! digits and digits beyond ASCII are refused.
 
+use super::decimal;
+use super::validate::Given;
+
 /// A value; infinite or not a number where Python's `float()` gives that too.
 pub fn float(text: &str) -> Option<f64> {
+    match decimal::read(text) {
+        Some((Given::Float(value), end)) if end == text.len() => return Some(value),
+        Some((Given::Unsigned(value), end)) if end == text.len() => return Some(value as f64),
+        // All others, `-0` among them: an integer has no such zero.
+        _ => {}
+    }
     // Rust's grammar is Python's without underscores: sign, `.5`, `5.`, exponent, nan, inf, infinity.
     trim(text).parse().ok()
 }
@@ -10,6 +19,12 @@ pub fn float(text: &str) -> Option<f64> {
 /// A whole number; one too large for 64 bits comes back as the nearest that fits, which no
 /// timestamp is.
 pub fn integer(text: &str) -> Option<i64> {
+    if let Some((Given::Unsigned(value), end)) = decimal::read(text)
+        && end == text.len()
+    {
+        // Of at most 18 digits.
+        return Some(value as i64);
+    }
     let text = trim(text).as_bytes();
     let (negative, digits) = match text.first()? {
         b'-' => (true, &text[1..]),

@@ -4,10 +4,11 @@
 //! status probe (no key needed), the key, `validate_key`, then item by item.
 
 use super::auth::{Grant, Keys};
-use super::document::{self, Document};
+use super::document::{self, Document, Metrics};
 use super::json::{self, Node, Unreadable};
 use super::name::Letters;
 use super::partly::LeftOut;
+use super::plain;
 use super::quota::Known;
 use super::report::{self, Report};
 use super::take::{Taker, reject};
@@ -35,8 +36,23 @@ pub(super) fn decide<S: PointSink>(
         name,
         path,
         known,
+        items: kept,
         ..
     } = scratch;
+    let buffers = Buffers { name, path, known };
+    let mut items = kept.lend();
+    if let Some(document) = plain::read(message.body, &mut items) {
+        let request = Request {
+            api,
+            fields: &message.fields,
+            document: &document,
+            now,
+        };
+        let decision = request.decide(buffers, sink);
+        kept.give_back(items);
+        return decision;
+    }
+    kept.give_back(items);
     parser.read(message.body, |nodes| {
         let document = nodes
             .map_err(unreadable)
@@ -51,7 +67,7 @@ pub(super) fn decide<S: PointSink>(
             document: &document,
             now,
         };
-        request.decide(Buffers { name, path, known }, sink)
+        request.decide(buffers, sink)
     })
 }
 
@@ -95,7 +111,10 @@ impl<'t, 'i> Request<'_, 't, 'i> {
         {
             return self.status();
         }
-        let telegraf = Batch::of(self.fields, document.metrics, self.api.telegraf);
+        let telegraf = match document.metrics {
+            Some(Metrics::Nodes(nodes)) => Batch::of(self.fields, nodes, self.api.telegraf),
+            Some(Metrics::Read(_)) | None => None,
+        };
         let items = telegraf.map_or(document.items(), |batch| batch.items());
         let mut tally = Tally {
             received: u32::try_from(items).unwrap_or(u32::MAX),
@@ -156,11 +175,9 @@ impl<'t, 'i> Request<'_, 't, 'i> {
     fn grant(&self) -> Result<Grant<'_>, Problem> {
         let sent = match (self.fields.key, self.document.key) {
             (Some(key), _) if !key.is_empty() => Some(key),
-            (_, None) => return Err(Problem::NoKeyPassed),
-            (_, Some(nodes)) => match json::given(nodes) {
-                Given::Text(key) => Some(key.as_bytes()),
-                _ => None,
-            },
+            (_, Given::Absent) => return Err(Problem::NoKeyPassed),
+            (_, Given::Text(key)) => Some(key.as_bytes()),
+            _ => None,
         };
         let grant = sent.and_then(|key| self.api.keys.check(key));
         grant.ok_or(Problem::InvalidKey)
@@ -184,12 +201,12 @@ impl<'t, 'i> Request<'_, 't, 'i> {
             }
             Items::List(len, list) => {
                 not_too_many(len, &self.api.limits)?;
-                for (index, nodes) in list.enumerate() {
-                    let item = document::item(nodes).unwrap_or_default();
-                    let result = taker.take(&item);
-                    result.map_err(|fault| Placed(place(Some(index), &item, keys), fault))?;
-                }
-                Ok(())
+                let items = list.map(|nodes| document::item(nodes).unwrap_or_default());
+                take_all(items, keys, taker)
+            }
+            Items::Read(items) => {
+                not_too_many(items.len(), &self.api.limits)?;
+                take_all(items.iter().copied(), keys, taker)
             }
         }
     }
@@ -216,7 +233,7 @@ impl<'t, 'i> Request<'_, 't, 'i> {
                         metric: Given::Text(name),
                         timestamp,
                         value,
-                        fill: false,
+                        ..Item::default()
                     };
                     let keys = &self.api.keys;
                     let result = taker.take(&item);
@@ -242,16 +259,32 @@ impl<'t, 'i> Request<'_, 't, 'i> {
     }
 }
 
-/// The items of a document, by whichever of its two forms it has.
-pub(super) enum Items<'i, L> {
+fn take_all<'i, S: PointSink>(
+    items: impl Iterator<Item = Item<'i>>,
+    keys: &Keys,
+    taker: &mut Taker<'_, S>,
+) -> Result<(), Placed> {
+    for (index, item) in items.enumerate() {
+        let result = taker.take(&item);
+        result.map_err(|fault| Placed(place(Some(index), &item, keys), fault))?;
+    }
+    Ok(())
+}
+
+/// The items of a document, by whichever of its forms it has.
+pub(super) enum Items<'t, 'i, L> {
     Single(Item<'i>),
     List(usize, L),
+    Read(&'t [Item<'i>]),
 }
 
 pub(super) fn items<'t, 'i>(
     document: &Document<'t, 'i>,
-) -> Result<Items<'i, impl Iterator<Item = &'t [Node<'i>]>>, Fault> {
-    if let Some(metrics) = document.metrics {
+) -> Result<Items<'t, 'i, impl Iterator<Item = &'t [Node<'i>]>>, Fault> {
+    if let Some(Metrics::Read(items)) = document.metrics {
+        return Ok(Items::Read(items));
+    }
+    if let Some(Metrics::Nodes(metrics)) = document.metrics {
         if !json::truthy(metrics) {
             return Err(Fault::new(Problem::NoMetricData, "metrics is empty"));
         }

@@ -25,8 +25,9 @@ pub(super) struct Taker<'r, S> {
 }
 
 impl<S: PointSink> Taker<'_, S> {
+    #[inline]
     pub fn take(&mut self, item: &Item<'_>) -> Result<(), Fault> {
-        let name = name::finish(&item.metric, &self.rules, self.name)?;
+        let name = name::finish(item, &self.rules, self.name)?;
         if self.skip.is_some_and(|skip| skip.matches(name)) {
             if self.only_check {
                 return Ok(());

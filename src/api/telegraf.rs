@@ -61,14 +61,14 @@ impl<'t, 'i> Batch<'t, 'i> {
     /// The headers `key` and `telegraf` must be there, and the list must have Telegraf's form.
     pub fn of(
         fields: &Fields<'t>,
-        metrics: Option<&'t [Node<'i>]>,
+        metrics: &'t [Node<'i>],
         settings: Settings,
     ) -> Option<Batch<'t, 'i>> {
         let given = |field: Option<&[u8]>| field.is_some_and(|value| !value.is_empty());
         if !given(fields.key) || !given(fields.telegraf) {
             return None;
         }
-        Batch::of_form(metrics?, fields.prefix.unwrap_or_default(), settings)
+        Batch::of_form(metrics, fields.prefix.unwrap_or_default(), settings)
     }
 
     /// The first element of `metrics` must have the four members of Telegraf's and no other.

@@ -29,6 +29,8 @@ pub struct Item<'i> {
     pub timestamp: Given<'i>,
     pub value: Given<'i>,
     pub fill: bool,
+    /// The name is known to need no change and no refusal for its letters: whoever read it has looked at all of them.
+    pub clean: bool,
 }
 
 /// What every item of one request is checked against.
@@ -72,7 +74,7 @@ impl Item<'_> {
         rules: &Rules<'_>,
         buffer: &'n mut String,
     ) -> Result<Checked<'n>, Fault> {
-        let name = name::finish(&self.metric, rules, buffer)?;
+        let name = name::finish(self, rules, buffer)?;
         let (timestamp, value) = self.check_numbers(rules)?;
         Ok(Checked {
             name,
@@ -82,6 +84,7 @@ impl Item<'_> {
     }
 
     /// All but the name.
+    #[inline]
     pub fn check_numbers(&self, rules: &Rules<'_>) -> Result<(u32, f64), Fault> {
         let timestamp = timestamp(&self.timestamp, self.fill, rules)?;
         Ok((timestamp, value(&self.value)?))
@@ -89,7 +92,23 @@ impl Item<'_> {
 }
 
 /// Unix seconds inside the window; a back-fill may lie anywhere in 32 bits.
+#[inline]
 pub fn timestamp(given: &Given<'_>, fill: bool, rules: &Rules<'_>) -> Result<u32, Fault> {
+    // Nearly all: a number inside the window, with ten digits because now has ten.
+    if let Given::Unsigned(seconds) = *given
+        && seconds >= TEN_DIGITS
+        && seconds <= u64::from(rules.now)
+        && u64::from(rules.now) - seconds <= u64::from(rules.limits.age_seconds_max)
+    {
+        // At most `now`.
+        return Ok(seconds as u32);
+    }
+    timestamp_in_full(given, fill, rules)
+}
+
+const TEN_DIGITS: u64 = 1_000_000_000;
+
+fn timestamp_in_full(given: &Given<'_>, fill: bool, rules: &Rules<'_>) -> Result<u32, Fault> {
     let fault = |why: Cow<'static, str>| Fault::new(Problem::InvalidTimestamp, why);
     let seconds = match *given {
         Given::Absent | Given::Text("") => return Ok(rules.now),
@@ -132,6 +151,7 @@ pub fn timestamp(given: &Given<'_>, fill: bool, rules: &Rules<'_>) -> Result<u32
 }
 
 /// Python's `float()` of what was given.
+#[inline]
 pub fn value(given: &Given<'_>) -> Result<f64, Fault> {
     let invalid = |why: &'static str| Err(Fault::new(Problem::InvalidValue, why));
     match *given {

@@ -28,6 +28,7 @@ const BINFLOAT: u8 = b'G';
 const TUPLE2: u8 = 0x86;
 
 /// Appends one point as its tuple.
+#[inline]
 pub fn push_tuple(out: &mut Vec<u8>, name: &str, timestamp: u32, value: f64) {
     out.reserve(name.len() + TUPLE_OVERHEAD_BYTES_MAX);
     let mut head = [BINUNICODE, 0, 0, 0, 0];

@@ -9,6 +9,11 @@ use crate::point::{BLOCK_HEADER_BYTES, NameHash, Point};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+/// Frames whose memory is kept for the next ones, in each lane: what is let go at once as others are sealed.
+const SPARE_FRAMES_MAX: usize = 32;
+/// A frame that grew above this is freed: they are as long as the names in them.
+const SPARE_FRAME_BYTES_MAX: usize = 128 * 1024;
+
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub protocol: Protocol,
@@ -76,6 +81,7 @@ pub struct Frame {
 }
 
 impl Frame {
+    #[inline]
     fn push(
         &mut self,
         protocol: Protocol,
@@ -113,6 +119,12 @@ impl Frame {
                 unchecked: accepted == Accepted::Unchecked,
             });
         }
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.markings.clear();
+        (self.points, self.cost, self.opened_ms) = (0, 0, 0);
     }
 
     /// The marks that its delivery allows: hash, name, mark, and whether it was accepted unchecked.
@@ -166,7 +178,9 @@ pub struct Sent {
 #[derive(Debug, Default)]
 pub struct Queue {
     lane: Lane,
-    open: Frame,
+    /// Nobody else's until it is sealed.
+    open: Rc<Frame>,
+    spare: Vec<Rc<Frame>>,
     /// To be written, in order; repeats stand first.
     pub waiting: VecDeque<Sent>,
 }
@@ -180,6 +194,7 @@ impl Queue {
     }
 
     /// Adds a point to the open frame. True when that need not grow any more.
+    #[inline]
     pub fn push(
         &mut self,
         limits: &Limits,
@@ -188,7 +203,7 @@ impl Queue {
         accepted: Accepted,
         now_ms: u64,
     ) {
-        let open = &mut self.open;
+        let open = Rc::get_mut(&mut self.open).expect("an open frame is nobody else's");
         if open.points == 0 {
             open.opened_ms = now_ms;
             open.lane = self.lane;
@@ -210,18 +225,32 @@ impl Queue {
         if self.open.points == 0 {
             return;
         }
-        let mut sealed = std::mem::take(&mut self.open);
-        if protocol == Protocol::Pickle {
+        let next = self.spare.pop().unwrap_or_default();
+        let mut sealed = std::mem::replace(&mut self.open, next);
+        if protocol == Protocol::Pickle
+            && let Some(sealed) = Rc::get_mut(&mut sealed)
+        {
             frame::close(&mut sealed.bytes, 0);
         }
         self.waiting.push_back(Sent {
-            frame: Rc::new(sealed),
+            frame: sealed,
             writes: 0,
             refusals: 0,
             delivered: false,
             end: 0,
             acknowledged_ms: None,
         });
+    }
+
+    /// A frame that will never be sent again: its memory serves the next one.
+    pub fn recycle(&mut self, mut frame: Rc<Frame>) {
+        if self.spare.len() < SPARE_FRAMES_MAX
+            && frame.bytes.capacity() <= SPARE_FRAME_BYTES_MAX
+            && let Some(alone) = Rc::get_mut(&mut frame)
+        {
+            alone.clear();
+            self.spare.push(frame);
+        }
     }
 
     /// Something should leave by now: a full frame, or one that has waited for the flush interval.

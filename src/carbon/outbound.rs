@@ -97,6 +97,7 @@ impl Outbound {
     }
 
     /// Takes a point for a lane's open frame; `tuple` is its encoding, where it has one already.
+    #[inline]
     pub fn push(
         &mut self,
         lane: Lane,
@@ -211,6 +212,7 @@ impl Outbound {
             self.acknowledged -= 1;
             if let Some(sent) = self.written.pop_front() {
                 self.gone.add(&sent.frame);
+                self.queues[sent.frame.lane as usize].recycle(sent.frame);
             }
         }
     }

@@ -11,11 +11,11 @@ pub mod watch;
 
 use crate::budget;
 use crate::carbon::outbound::Accepted;
-use crate::point::{BLOCK_HEADER_BYTES, NameHash, Point};
+use crate::point::{BLOCK_HEADER_BYTES, NameHash, Place, Point};
 use crate::router::Group;
 use lookup::Lookups;
 use std::collections::HashMap;
-use table::{Evicted, Table};
+use table::{Evicted, Position, Table};
 use watch::Watch;
 
 /// Names under it are de-duplicated even with `last.check = false`: Vista repeats itself by design.
@@ -47,7 +47,7 @@ struct Open {
 #[derive(Clone, Copy, Debug)]
 struct Parked {
     open: usize,
-    offset: usize,
+    place: Place,
     namespace: Option<u16>,
 }
 
@@ -71,8 +71,11 @@ pub struct Owner {
 }
 
 enum Fate {
-    Accept(Accepted),
-    Duplicate { same: bool },
+    /// With its place in the table, if it has one.
+    Accept(Accepted, Option<Position>),
+    Duplicate {
+        same: bool,
+    },
     Unknown,
 }
 
@@ -98,12 +101,12 @@ impl Owner {
     /// Decides a group's points in order. Gives the group back when every point is decided, and keeps
     /// it while one waits for the store.
     pub fn decide(&mut self, group: Group, accept: &mut impl Accept, now_ms: u64) -> Option<Group> {
-        let place = self.free.pop().unwrap_or(self.open.len());
+        let open = self.free.pop().unwrap_or(self.open.len());
         let mut waiting = 0;
-        let mut offset = 0;
+        let mut place = Place::default();
         for part in &group.parts {
             for _ in 0..part.points {
-                let (hash, point, next) = group.block.at(offset);
+                let (hash, point, next) = group.block.at(place);
                 match self.fate(hash, point) {
                     Fate::Unknown => {
                         let parked = self.parked.entry(hash).or_default();
@@ -111,54 +114,56 @@ impl Owner {
                             self.lookups.want(hash, point.name, now_ms);
                         }
                         parked.push(Parked {
-                            open: place,
-                            offset,
+                            open,
+                            place,
                             namespace: part.namespace,
                         });
                         waiting += 1;
                     }
                     fate => self.carry_out(fate, hash, point, part.namespace, accept),
                 }
-                offset = next;
+                place = next;
             }
         }
         if waiting == 0 {
-            self.free.push(place);
-            if place == self.open.len() {
+            self.free.push(open);
+            if open == self.open.len() {
                 self.open.push(None);
             }
             return Some(group);
         }
-        let open = Some(Open { group, waiting });
-        if place == self.open.len() {
-            self.open.push(open);
+        let kept = Some(Open { group, waiting });
+        if open == self.open.len() {
+            self.open.push(kept);
         } else {
-            self.open[place] = open;
+            self.open[open] = kept;
         }
         None
     }
 
+    #[inline]
     fn fate(&mut self, hash: NameHash, point: Point<'_>) -> Fate {
         if point.fill || !(self.check || point.name.starts_with(ALWAYS_CHECKED)) {
-            return Fate::Accept(Accepted::Unmarked);
+            return Fate::Accept(Accepted::Unmarked, None);
         }
         if !self.parked.is_empty() && self.parked.contains_key(&hash) {
             return Fate::Unknown;
         }
-        match self.table.get(hash) {
-            Some(entry) if point.timestamp <= entry.timestamp => Fate::Duplicate {
+        match self.table.locate(hash) {
+            Some((_, entry)) if point.timestamp <= entry.timestamp => Fate::Duplicate {
                 same: point.timestamp == entry.timestamp,
             },
             // The store may hold a newer one: of an earlier run that delivered it before what is recovered now, or of
             // before a silence.
-            Some(entry) if entry.unchecked && self.store_up => Fate::Unknown,
-            Some(entry) if entry.unchecked => Fate::Accept(Accepted::Unchecked),
-            Some(_) => Fate::Accept(Accepted::Live),
+            Some((_, entry)) if entry.unchecked && self.store_up => Fate::Unknown,
+            Some((at, entry)) if entry.unchecked => Fate::Accept(Accepted::Unchecked, Some(at)),
+            Some((at, _)) => Fate::Accept(Accepted::Live, Some(at)),
             None if self.store_up => Fate::Unknown,
-            None => Fate::Accept(Accepted::Unchecked),
+            None => Fate::Accept(Accepted::Unchecked, None),
         }
     }
 
+    #[inline]
     fn carry_out(
         &mut self,
         fate: Fate,
@@ -174,13 +179,18 @@ impl Owner {
         }
         let counts = &mut self.decided[index];
         match fate {
-            Fate::Accept(accepted) => {
+            Fate::Accept(accepted, at) => {
                 counts.accepted += 1;
                 counts.unchecked += u64::from(accepted == Accepted::Unchecked);
                 if accepted != Accepted::Unmarked {
                     let unchecked = accepted == Accepted::Unchecked;
-                    let evicted = self.table.set(hash, point.timestamp, true, unchecked);
-                    self.note(evicted);
+                    match at {
+                        Some(at) => self.table.renew(at, point.timestamp, unchecked),
+                        None => {
+                            let evicted = self.table.set(hash, point.timestamp, true, unchecked);
+                            self.note(evicted);
+                        }
+                    }
                     if !self.watch.is_empty() {
                         self.watch.accepted(hash, point.timestamp);
                     }
@@ -281,9 +291,9 @@ impl Owner {
             let mut open = self.open[parked.open]
                 .take()
                 .expect("a group with parked points is open");
-            let (hash, point, _) = open.group.block.at(parked.offset);
+            let (hash, point, _) = open.group.block.at(parked.place);
             let fate = match self.fate(hash, point) {
-                Fate::Unknown => Fate::Accept(first),
+                Fate::Unknown => Fate::Accept(first, None),
                 fate => fate,
             };
             self.carry_out(fate, hash, point, parked.namespace, accept);

@@ -74,6 +74,7 @@ impl Segment {
         &mut self.slots[index]
     }
 
+    #[inline]
     pub fn find(&self, hash: NameHash) -> Option<usize> {
         if self.entries == 0 {
             return None;

@@ -52,8 +52,9 @@ pub struct Table {
     hand: Position,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Position {
+/// Where an entry stands, until the table changes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Position {
     segment: usize,
     slot: usize,
 }
@@ -79,16 +80,39 @@ impl Table {
 
     /// Counts as a use.
     pub fn get(&mut self, hash: NameHash) -> Option<Entry> {
-        let slot = self.find(hash)?;
+        self.locate(hash).map(|(_, entry)| entry)
+    }
+
+    /// The same, and where it stands, for [`Table::renew`].
+    #[inline]
+    pub fn locate(&mut self, hash: NameHash) -> Option<(Position, Entry)> {
+        let segment = segment_of(hash, self.segments.len());
+        let index = self.segments[segment].find(hash)?;
+        let slot = self.segments[segment].slot(index);
         // Written only when it changes: most metrics are looked at again before the hand comes by.
         if !slot.has(REFERENCED) {
             slot.flags |= REFERENCED;
         }
-        Some(Entry {
+        let entry = Entry {
             timestamp: slot.timestamp,
             unsaved: slot.has(UNSAVED),
             unchecked: slot.has(UNCHECKED),
-        })
+        };
+        let at = Position {
+            segment,
+            slot: index,
+        };
+        Some((at, entry))
+    }
+
+    /// Accepts a newer timestamp for an entry just located; its mark is not stored yet.
+    #[inline]
+    pub fn renew(&mut self, at: Position, timestamp: u32, unchecked: bool) {
+        let slot = self.segments[at.segment].slot(at.slot);
+        debug_assert!(slot.has(OCCUPIED), "the table has not changed since");
+        self.unsaved += usize::from(!slot.has(UNSAVED));
+        slot.timestamp = timestamp;
+        slot.flags = OCCUPIED | REFERENCED | UNSAVED | if unchecked { UNCHECKED } else { 0 };
     }
 
     /// Puts an entry there, or replaces what is there. A new entry starts without its second chance, so

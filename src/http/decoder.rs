@@ -3,6 +3,7 @@
 //! It may assume that its caller passes the same unconsumed bytes again, only longer, until a message is
 //! whole (inside a chunked body it has moved some of them), and then the bytes after `consumed`.
 
+use super::again::Again;
 use super::chunked::{self, Chunked};
 use super::head::{Framing, Head, Span};
 use super::lines::{EMPTY_LINES_BYTES_MAX, HeadScan};
@@ -40,6 +41,8 @@ pub struct Decoder {
     scan: HeadScan,
     /// Set once the head is whole.
     pending: Option<Pending>,
+    /// The last head, for when it comes again.
+    last: Option<Again>,
     /// For good: nothing after lost framing may be executed.
     refused: Option<Refusal>,
 }
@@ -62,6 +65,7 @@ impl Decoder {
             limits,
             scan: HeadScan::default(),
             pending: None,
+            last: None,
             refused: None,
         }
     }
@@ -118,14 +122,23 @@ impl Decoder {
     }
 
     fn read_head(&mut self, buffer: &[u8]) -> Result<Option<Pending>, Refusal> {
-        let Some(end) = self.scan.end(buffer, self.limits.head_bytes_max)? else {
-            return Ok(None);
+        let fresh = self.scan.is_fresh();
+        let known = self.last.as_ref().filter(|_| fresh);
+        let known = known.and_then(|last| last.head(buffer, self.limits));
+        let (head, end) = match known {
+            Some(known) => known,
+            None => {
+                let Some(end) = self.scan.end(buffer, self.limits.head_bytes_max)? else {
+                    return Ok(None);
+                };
+                let start = self.scan.start();
+                let head = Head::parse(&buffer[..end], start, self.limits.body_bytes_max)?;
+                if start == 0 {
+                    Again::remember(&mut self.last, &buffer[..end], &head, self.limits);
+                }
+                (head, end)
+            }
         };
-        let head = Head::parse(
-            &buffer[..end],
-            self.scan.start(),
-            self.limits.body_bytes_max,
-        )?;
         let body = match head.framing {
             Framing::Length(length) => Body::Length(Span {
                 start: end,

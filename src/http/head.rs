@@ -42,6 +42,8 @@ pub(super) enum Framing {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     pub(super) framing: Framing,
+    /// Where the digits of its `Content-Length` stand.
+    pub(super) length_at: Option<Span>,
     /// Cleared when the interim response was asked for.
     pub(super) expects_continue: bool,
     method: Method,
@@ -61,7 +63,30 @@ struct Target {
     query: Option<Span>,
 }
 
+impl Framing {
+    /// By a `Content-Length` that is the only thing that frames.
+    pub(super) fn length(value: &[u8], body_bytes_max: usize) -> Result<Framing, Refusal> {
+        Framing::bounded(length(value)?, body_bytes_max)
+    }
+
+    fn bounded(length: u64, body_bytes_max: usize) -> Result<Framing, Refusal> {
+        match usize::try_from(length) {
+            Ok(length) if length <= body_bytes_max => Ok(Framing::Length(length)),
+            _ => Err(Refusal::BodyTooLarge),
+        }
+    }
+}
+
 impl Head {
+    /// The same but for how its body is framed.
+    pub(super) fn framed(self, framing: Framing) -> Head {
+        Head { framing, ..self }
+    }
+
+    pub(super) fn is_post(&self) -> bool {
+        self.method == Method::Post
+    }
+
     pub(super) fn message<'b>(&self, buffer: &'b [u8], body: Span) -> Message<'b> {
         let slice = |span: Span| span.slice(buffer);
         let path = slice(self.target.path);
@@ -113,6 +138,7 @@ impl Head {
         }
         Ok(Head {
             framing: seen.framing(http_1_0, body_bytes_max)?,
+            length_at: seen.length_at.map(span),
             expects_continue: seen.expects_continue(http_1_0)?,
             method: match method {
                 "GET" => Method::Get,
@@ -147,6 +173,7 @@ impl Head {
 struct Seen<'b> {
     host: Option<&'b [u8]>,
     content_length: Option<u64>,
+    length_at: Option<&'b [u8]>,
     /// Set by the first `Transfer-Encoding`; true when it is `chunked` and nothing else.
     chunked: Option<bool>,
     expects_continue: bool,
@@ -195,6 +222,7 @@ impl<'b> Seen<'b> {
             10 if is("connection") => self.connection(value),
             14 if is("content-length") => {
                 let length = length(value)?;
+                self.length_at = Some(value);
                 if self.content_length.replace(length).is_some() {
                     return Err(Refusal::Malformed("repeated Content-Length"));
                 }
@@ -243,10 +271,7 @@ impl<'b> Seen<'b> {
             (Some(_), None) if http_1_0 => Err(Refusal::Malformed("Transfer-Encoding on HTTP/1.0")),
             (Some(true), None) => Ok(Framing::Chunked),
             (Some(false), None) => Err(Refusal::UnknownTransferEncoding),
-            (None, length) => match usize::try_from(length.unwrap_or(0)) {
-                Ok(length) if length <= body_bytes_max => Ok(Framing::Length(length)),
-                _ => Err(Refusal::BodyTooLarge),
-            },
+            (None, length) => Framing::bounded(length.unwrap_or(0), body_bytes_max),
         }
     }
 

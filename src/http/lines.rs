@@ -65,6 +65,11 @@ impl HeadScan {
         self.start
     }
 
+    /// Nothing was looked at yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.is_idle() && self.start == 0
+    }
+
     /// Nothing of a request was seen yet; empty lines are nothing.
     pub(super) fn is_idle(&self) -> bool {
         self.fields.is_none() && self.scanned == self.start

@@ -4,6 +4,7 @@
 //! body: `Content-Length` bodies are a slice of the buffer, chunked bodies are moved together inside it.
 //! [`encoding`] undoes what a body was compressed with.
 
+mod again;
 pub mod chunked;
 pub mod decoder;
 pub mod encoding;

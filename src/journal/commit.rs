@@ -107,6 +107,7 @@ impl<W> Journal<W> {
 
     /// A point was accepted; `fill` says that it moves no mark. Returns its tuple, for the frame; nothing
     /// when nothing is journalled.
+    #[inline]
     pub fn push(&mut self, point: Point<'_>) -> Option<&[u8]> {
         if self.durability == Durability::Memory {
             return None;

@@ -24,6 +24,7 @@ impl<T> Default for Ledger<T> {
 
 impl<T: PartialEq> Ledger<T> {
     /// More points; those of one tag come together.
+    #[inline]
     pub fn add(&mut self, tag: T, points: u32) {
         self.points += u64::from(points);
         match self.entries.back_mut() {

@@ -39,6 +39,7 @@ pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
 }
 
 /// Appends a point to a payload. Returns where its tuple stands: the bytes that also go into a frame.
+#[inline]
 pub fn push(payload: &mut Vec<u8>, point: Point<'_>) -> usize {
     payload.push(if point.fill { KIND_FILL } else { KIND_MARK });
     let tuple = payload.len();

@@ -16,6 +16,7 @@ pub struct Beside {
 }
 
 impl Beside {
+    #[inline]
     pub fn accepted(&mut self, hash: NameHash, point: Point<'_>, now_ms: u64) {
         if let Some(distinct) = &mut self.distinct {
             distinct.insert(hash);

@@ -27,6 +27,7 @@ impl Distinct {
         }
     }
 
+    #[inline]
     pub fn insert(&mut self, hash: NameHash) {
         // The lower half: the upper one has decided the owner, so here its first bits are all the same.
         let bits = hash as u64;

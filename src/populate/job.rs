@@ -9,7 +9,7 @@ use crate::api::PointLimits;
 use crate::api::auth::Keys;
 use crate::api::json::{self, Node, Parser, Unreadable};
 use crate::api::name::{self, Letters};
-use crate::api::validate::{Fault, Given, Rules};
+use crate::api::validate::{Fault, Given, Item, Rules};
 use crate::api::verdict::Problem;
 
 /// Most URLs of one job: Vista sends one for each of a handful of resolutions.
@@ -196,7 +196,11 @@ impl<'t, 'i> Document<'t, 'i> {
             letters: Letters::Any,
         };
         let mut buffer = String::new();
-        let name = name::finish(&self.metric, &rules, &mut buffer);
+        let item = Item {
+            metric: self.metric,
+            ..Item::default()
+        };
+        let name = name::finish(&item, &rules, &mut buffer);
         name.map(str::to_owned).map_err(Refused::Metric)
     }
 }

@@ -1,6 +1,7 @@
 //! Drives the decoder as a connection does. Each outcome is one readable line:
 //! `GET /path ?query "body"`, or the refusal.
 
+mod again;
 mod encoding;
 mod gunicorn;
 mod pieces;

@@ -1,0 +1,458 @@
+//! The shape that everybody sends, read in one pass: an object of `key` and `metrics`, or of one metric; members that
+//! we know, each once; texts without escapes, numbers, at most one blank after a colon or a comma. Whatever else a body
+//! is, it is not read here but by [`super::json`], which decides alone what is right, wrong and told
+//! (docs/decisions/0013). What is read here must be what it would have read: the tests hold one against the other.
+
+use super::decimal;
+use super::document::{Document, Metrics};
+use super::name;
+use super::validate::{Given, Item};
+
+/// Memory above this is let go, so that one large request does not hold it on every shard: 320 KiB.
+const KEPT_ITEMS: usize = 4096;
+
+/// Memory of a list of items, kept between requests. It is empty there: what it holds points into a body.
+#[derive(Debug, Default)]
+pub struct Kept(Vec<Item<'static>>);
+
+impl Kept {
+    pub fn lend<'b>(&mut self) -> Vec<Item<'b>> {
+        std::mem::take(&mut self.0)
+    }
+
+    pub fn give_back(&mut self, mut items: Vec<Item<'_>>) {
+        items.clear();
+        if items.capacity() <= KEPT_ITEMS {
+            // A list of nothing in the same memory, for another lifetime.
+            self.0 = items.into_iter().map(|_| Item::default()).collect();
+        }
+    }
+}
+
+/// Reads a body whose list of metrics, if it has one, goes to `items`. `None`: it is not of this shape, and `items`
+/// mean nothing.
+pub fn read<'t, 'b>(body: &'b [u8], items: &'t mut Vec<Item<'b>>) -> Option<Document<'t, 'b>> {
+    if body.first() != Some(&b'{') {
+        return None;
+    }
+    let text = simdutf8::basic::from_utf8(body).ok()?;
+    let mut cursor = Cursor { text, at: 1 };
+    let mut key = Given::Absent;
+    let mut single = Single::default();
+    loop {
+        if cursor.eat(b"\"key\":") {
+            if key != Given::Absent {
+                return None;
+            }
+            key = Given::Text(cursor.text()?);
+        } else if cursor.eat(b"\"metrics\":") {
+            if !items.is_empty() {
+                return None;
+            }
+            cursor.items(items)?;
+        } else {
+            cursor.member(&mut single)?;
+        }
+        match cursor.next()? {
+            b',' => cursor.blank(),
+            b'}' => break,
+            _ => return None,
+        }
+    }
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+    if !cursor.rest().iter().all(blank) {
+        return None;
+    }
+    Some(Document {
+        key,
+        metrics: (!items.is_empty()).then_some(Metrics::Read(items)),
+        single: single.item,
+        ..Document::default()
+    })
+}
+
+/// An item so far.
+#[derive(Default)]
+struct Single<'b> {
+    item: Item<'b>,
+    has_fill: bool,
+}
+
+struct Cursor<'b> {
+    text: &'b str,
+    at: usize,
+}
+
+impl<'b> Cursor<'b> {
+    #[inline]
+    fn rest(&self) -> &'b [u8] {
+        &self.text.as_bytes()[self.at..]
+    }
+
+    #[inline]
+    fn next(&mut self) -> Option<u8> {
+        let byte = *self.text.as_bytes().get(self.at)?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    #[inline]
+    fn eat<const N: usize>(&mut self, token: &[u8; N]) -> bool {
+        let eaten = self.rest().first_chunk() == Some(token);
+        if eaten {
+            self.at += N;
+        }
+        eaten
+    }
+
+    #[inline]
+    fn blank(&mut self) {
+        self.eat(b" ");
+    }
+
+    /// The list behind `"metrics":`; empty ones are not for us.
+    fn items(&mut self, items: &mut Vec<Item<'b>>) -> Option<()> {
+        self.blank();
+        if !self.eat(b"[") {
+            return None;
+        }
+        loop {
+            if let Some(item) = self.usual_item() {
+                items.push(item);
+            } else if self.eat(b"{") {
+                items.push(self.item()?);
+            } else {
+                return None;
+            }
+            match self.next()? {
+                b',' => self.blank(),
+                b']' => return Some(()),
+                _ => return None,
+            }
+        }
+    }
+
+    /// The element that nearly all are: a clean name, a number, a timestamp of ten digits, in this order, as Python
+    /// writes it or without blanks. Takes all of it or nothing; what it does not take, [`Cursor::item`] may.
+    #[inline]
+    fn usual_item(&mut self) -> Option<Item<'b>> {
+        let rest = self.rest();
+        let (spaced, name_at) = match rest {
+            [
+                b'{',
+                b'"',
+                b'm',
+                b'e',
+                b't',
+                b'r',
+                b'i',
+                b'c',
+                b'"',
+                b':',
+                b' ',
+                b'"',
+                ..,
+            ] => (true, 12),
+            [
+                b'{',
+                b'"',
+                b'm',
+                b'e',
+                b't',
+                b'r',
+                b'i',
+                b'c',
+                b'"',
+                b':',
+                b'"',
+                ..,
+            ] => (false, 11),
+            _ => return None,
+        };
+        let name_end = name_at + memchr::memchr(b'"', rest.get(name_at..)?)?;
+        let name = self.text.get(self.at + name_at..self.at + name_end)?;
+        let mut at = name_end;
+        at += behind(rest, at, spaced, b"\", \"value\": ", b"\",\"value\":")?;
+        let (value, bytes) = decimal::read(self.text.get(self.at + at..)?)?;
+        at += bytes;
+        at += behind(rest, at, spaced, b", \"timestamp\": ", b",\"timestamp\":")?;
+        let seconds = decimal::ten_digits(rest.get(at..)?)?;
+        at += 10;
+        if rest.get(at) != Some(&b'}') || !name::is_clean(name.as_bytes()) {
+            return None;
+        }
+        self.at += at + 1;
+        Some(Item {
+            metric: Given::Text(name),
+            timestamp: Given::Unsigned(seconds),
+            value,
+            fill: false,
+            clean: true,
+        })
+    }
+
+    /// An element of the list, behind its brace.
+    fn item(&mut self) -> Option<Item<'b>> {
+        let mut single = Single::default();
+        loop {
+            self.member(&mut single)?;
+            match self.next()? {
+                b',' => self.blank(),
+                b'}' => return Some(single.item),
+                _ => return None,
+            }
+        }
+    }
+
+    fn member(&mut self, Single { item, has_fill }: &mut Single<'b>) -> Option<()> {
+        let first = |given: &Given<'_>| (*given == Given::Absent).then_some(());
+        if self.eat(b"\"metric\":") {
+            first(&item.metric)?;
+            self.name(item)
+        } else if self.eat(b"\"value\":") {
+            first(&item.value)?;
+            item.value = self.number()?;
+            Some(())
+        } else if self.eat(b"\"timestamp\":") {
+            first(&item.timestamp)?;
+            item.timestamp = self.timestamp()?;
+            Some(())
+        } else if self.eat(b"\"fill\":") && !*has_fill {
+            *has_fill = true;
+            self.fill(item)
+        } else {
+            None
+        }
+    }
+
+    #[inline]
+    fn name(&mut self, item: &mut Item<'b>) -> Option<()> {
+        let text = self.quoted()?;
+        item.clean = name::is_clean(text.as_bytes());
+        item.metric = Given::Text(text);
+        (item.clean || is_literal(text)).then_some(())
+    }
+
+    /// A number, or a text that may be one.
+    #[inline]
+    fn number(&mut self) -> Option<Given<'b>> {
+        self.blank();
+        if self.rest().first() == Some(&b'"') {
+            return Some(Given::Text(self.text()?));
+        }
+        let (number, bytes) = decimal::read(&self.text[self.at..])?;
+        self.at += bytes;
+        Some(number)
+    }
+
+    #[inline]
+    fn timestamp(&mut self) -> Option<Given<'b>> {
+        self.blank();
+        let Some(seconds) = decimal::ten_digits(self.rest()) else {
+            return self.number();
+        };
+        self.at += 10;
+        Some(Given::Unsigned(seconds))
+    }
+
+    fn fill(&mut self, item: &mut Item<'b>) -> Option<()> {
+        self.blank();
+        item.fill = self.eat(b"true") || self.eat(b"\"true\"") || self.eat(b"\"True\"");
+        (item.fill || self.eat(b"false")).then_some(())
+    }
+
+    fn text(&mut self) -> Option<&'b str> {
+        let text = self.quoted()?;
+        is_literal(text).then_some(text)
+    }
+
+    /// From a quote to the next; whether what stands between is meant literally, the caller asks.
+    #[inline]
+    fn quoted(&mut self) -> Option<&'b str> {
+        self.blank();
+        if !self.eat(b"\"") {
+            return None;
+        }
+        let length = memchr::memchr(b'"', self.rest())?;
+        let text = self.text.get(self.at..self.at + length)?;
+        self.at += length + 1;
+        Some(text)
+    }
+}
+
+/// The length of the one of two writings that stands at `at`.
+#[inline]
+fn behind<const S: usize, const C: usize>(
+    rest: &[u8],
+    at: usize,
+    spaced: bool,
+    with_blanks: &[u8; S],
+    without: &[u8; C],
+) -> Option<usize> {
+    let rest = rest.get(at..)?;
+    match spaced {
+        true => (rest.first_chunk() == Some(with_blanks)).then_some(S),
+        false => (rest.first_chunk() == Some(without)).then_some(C),
+    }
+}
+
+/// No escape, and nothing that JSON would have escaped.
+fn is_literal(text: &str) -> bool {
+    // Without a short cut, which would be a branch for each byte.
+    let escaped = |all, byte| all | u8::from(byte == b'\\') | u8::from(byte < b' ');
+    text.bytes().fold(0, escaped) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::document;
+    use super::super::json::{self, Parser};
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What a document says, however it was read: key, single metric, list.
+    type Facts = (String, String, Option<Vec<String>>);
+
+    fn facts(document: &Document<'_, '_>) -> Facts {
+        // -0.0 and 0.0 are equal and print differently.
+        let item = |item: Item<'_>| {
+            format!(
+                "{:?}",
+                Item {
+                    clean: false,
+                    ..item
+                }
+            )
+        };
+        let list = document.metrics.map(|metrics| match metrics {
+            Metrics::Read(items) => items.iter().copied().map(item).collect(),
+            Metrics::Nodes(nodes) => {
+                let (_, list) = json::elements(nodes).expect("a list");
+                list.map(|nodes| item(document::item(nodes).expect("an object")))
+                    .collect()
+            }
+        });
+        let others = [
+            document.status,
+            document.status_code,
+            document.validate_key,
+            document.test,
+        ];
+        assert!(others.iter().all(Option::is_none));
+        (format!("{:?}", document.key), item(document.single), list)
+    }
+
+    /// True when it was read; then the parser has read the same.
+    fn agrees(body: &[u8]) -> bool {
+        let mut kept = Kept::default();
+        let mut items = kept.lend();
+        let Some(document) = read(body, &mut items) else {
+            return false;
+        };
+        let read = facts(&document);
+        let parsed = Parser::default().read(body, |nodes| {
+            facts(&Document::of(nodes.expect("it is JSON")).expect("it is an object"))
+        });
+        assert_eq!(read, parsed, "{}", String::from_utf8_lossy(body));
+        true
+    }
+
+    #[test]
+    fn what_clients_send_is_read_and_as_the_parser_reads_it() {
+        for body in [
+            r#"{"metric": "a.b", "value": 1.5, "timestamp": 1478021700, "key": "k"}"#,
+            r#"{"key":"k","metrics":[{"metric":"a","value":-1},{"timestamp":"1","metric":"b c","value":"2.5","fill":true}]}"#,
+            r#"{"metrics": [{"metric": "a", "value": 1e-07, "timestamp": 5, "fill": "True"}], "key": "k"}"#,
+            "{\"metric\":\"a..b\",\"value\":\"\",\"fill\":false}\r\n",
+            r#"{"metric":"café","value":0.10000000000000001,"key":"é"}"#,
+            r#"{"metrics":[{"value":1}],"value":3}"#,
+            r#"{"metric":"","value":-0}"#,
+            r#"{"metrics":[{"metric":"a","value":-1.5,"timestamp":1478021700},{"metric": "a", "value": 1, "timestamp": 1478021700}]}"#,
+            r#"{"metrics": [{"metric": "a", "value":1, "timestamp": 1478021700}, {"metric": "a b", "value": 1, "timestamp": 1478021700}]}"#,
+            "{\"metric\":\"a\u{7f}\"}",
+        ] {
+            assert!(agrees(body.as_bytes()), "{body}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_left_to_the_parser() {
+        for body in [
+            "",
+            "{",
+            "{}",
+            "[]",
+            r#"{"metrics":[]}"#,
+            r#"{"metrics":[{}]}"#,
+            r#"{"metrics":[1]}"#,
+            r#"{"metric":"a\u0062"}"#,
+            "{\"metric\":\"a\nb\"}",
+            r#"{"metric" :"a"}"#,
+            r#"{ "metric":"a"}"#,
+            r#"{"metric":"a","metric":"b"}"#,
+            r#"{"fill":true,"fill":false}"#,
+            r#"{"key":"a","key":"b"}"#,
+            r#"{"metrics":[{"value":1}],"metrics":[{"value":2}]}"#,
+            r#"{"value":01}"#,
+            r#"{"value":NaN}"#,
+            r#"{"value":1e400}"#,
+            r#"{"value":1}x"#,
+            r#"{"value":1"#,
+            r#"{"value":1,}"#,
+            r#"{"value":1 }"#,
+            r#"{"value":1}  }"#,
+            r#"{"value":true}"#,
+            r#"{"value":null}"#,
+            r#"{"fill":1,"value":1}"#,
+            r#"{"metric":5}"#,
+            r#"{"key":5}"#,
+            r#"{"status":"x"}"#,
+            r#"{"value":12345678901234567890}"#,
+            r#"{"metrics":[{"value":1},]}"#,
+            r#"{"metrics":[{"value":1}"#,
+            r#"{"metrics":{"value":1}}"#,
+            "\u{feff}{\"value\":1}",
+            r#"{"value":1.}"#,
+            r#"{"timestamp":"\"}"#,
+        ] {
+            assert!(!agrees(body.as_bytes()), "{body}");
+        }
+        assert!(!agrees(b"{\"metric\":\"a\xff\"}"));
+    }
+
+    #[test]
+    fn memory_is_kept_for_the_next_list_but_not_of_the_largest() {
+        let mut kept = Kept::default();
+        for (items, held) in [(100, true), (KEPT_ITEMS + 1, false)] {
+            let mut list = kept.lend();
+            list.resize_with(items, Item::default);
+            kept.give_back(list);
+            assert_eq!(kept.0.capacity() >= items, held);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_read_is_what_the_parser_reads(
+            body in "\\{(\"(key|metric|value|timestamp|fill|metrics|x)\": ?(\"[a. \\\\é1]{0,3}\"|-?[0-9]{1,2}(\\.[0-9]{0,3})?(e[0-9])?|true|\\[(\\{\"(metric|value)\":(\"b\"|7)\\},?){0,2}\\])(, |,| )?){0,4}\\} ?"
+        ) {
+            agrees(body.as_bytes());
+        }
+
+        /// Bodies of the shape with one byte changed, gone or put in: what is still read must still agree.
+        #[test]
+        fn one_byte_off_is_left_to_the_parser_or_read_as_it_does(at in 0usize..130, byte: u8, kind in 0..3) {
+            let body = br#"{"key": "k", "metrics": [{"metric": "a.b", "value": 1.5, "timestamp": "1478021700"}, {"metric":"c","value":-2,"fill":true}]}"#;
+            let mut body = body.to_vec();
+            let at = at % body.len();
+            match kind {
+                0 => body[at] = byte,
+                1 => body.insert(at, byte),
+                _ => {
+                    body.remove(at);
+                }
+            }
+            agrees(&body);
+        }
+    }
+}
