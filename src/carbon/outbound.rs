@@ -299,6 +299,13 @@ impl Outbound {
         self.queued.live + self.queued.recovered
     }
 
+    /// When the oldest point that is not delivered was accepted.
+    pub fn oldest_ms(&self) -> Option<u64> {
+        let written = self.written.get(self.delivered).map(|sent| &sent.frame);
+        let queued = self.queues.iter().filter_map(Queue::oldest_ms);
+        queued.chain(written.map(|frame| frame.opened_ms)).min()
+    }
+
     /// A frame waits that need not grow any more.
     pub fn has_full_frame(&self) -> bool {
         self.queues.iter().any(|queue| !queue.waiting.is_empty())
