@@ -20,6 +20,7 @@ needs=(
   cc:gcc
   ip:iproute2
   nft:nftables
+  chromium:chromium
   mkfs.ext4:e2fsprogs
   losetup:mount
 )

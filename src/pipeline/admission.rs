@@ -62,10 +62,17 @@ impl Pipeline {
     }
 
     /// Remembers what the sender of refused points is told, for people.
-    pub(super) fn note(&mut self, tally: &Tally, problem: Option<Problem>, answer: &Answer, now: Now) {
+    pub(super) fn note(
+        &mut self,
+        tally: &Tally,
+        problem: Option<Problem>,
+        answer: &Answer,
+        now: Now,
+    ) {
         let (cause, points) = match problem {
             Some(problem) => (reject_cause(problem), tally.received),
-            None => (Reject::Quota, tally.over_quota),
+            None if tally.over_quota > 0 => (Reject::Quota, tally.over_quota),
+            None => return,
         };
         let told = || verdict::told(answer);
         self.refused.note(

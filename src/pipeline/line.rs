@@ -157,19 +157,20 @@ impl Pipeline {
 
     /// As for requests: what there would be to tell.
     fn note_lines(&mut self, taken: &Taken, problem: Option<Problem>, good: u32, now: Now) {
-        let (at, namespace) = (now.unix_seconds, taken.tally.namespace);
-        let whole = match problem {
-            Some(problem) => (problem.message(), reject_cause(problem), good),
-            None => ("over quota", Reject::Quota, taken.tally.over_quota),
+        let mut note = |cause, points: u32, text: &str| {
+            let (at, namespace) = (now.unix_seconds, taken.tally.namespace);
+            self.refused
+                .note(at, cause, namespace, points.into(), || text.to_owned());
         };
-        let (text, cause, points) = whole;
-        self.refused
-            .note(at, cause, namespace, points.into(), || text.to_owned());
+        match (problem, taken.tally.over_quota) {
+            (Some(problem), _) => note(reject_cause(problem), good, problem.message()),
+            (None, 0) => {}
+            (None, over) => note(Reject::Quota, over, "over quota"),
+        }
         let mut first = taken.first.as_deref();
         for fault in &taken.faults {
             let text = first.take().unwrap_or(fault.message());
-            self.refused
-                .note(at, reject_cause(*fault), namespace, 1, || text.to_owned());
+            note(reject_cause(*fault), 1, text);
         }
     }
 }

@@ -16,7 +16,7 @@ pub struct Refusal {
     pub cause: Reject,
     /// As in `api::Tally`.
     pub namespace: Option<u16>,
-    /// Refused in that second for that reason; the text is the first one's.
+    /// Refused in that second for that reason; the text is the first one's. 0 where no point could be read.
     pub points: u64,
     pub told: String,
 }
@@ -34,9 +34,6 @@ impl Refusals {
         points: u64,
         told: impl FnOnce() -> String,
     ) {
-        if points == 0 {
-            return;
-        }
         let kept = &mut self.0[cause as usize];
         if let Some(last) = kept.last_mut()
             && last.at == at
@@ -74,7 +71,6 @@ mod tests {
     fn a_flood_of_one_reason_costs_a_text_a_second_and_hides_no_other() {
         let mut refusals = Refusals::default();
         refusals.note(7, Reject::Name, None, 1, || "a name".into());
-        refusals.note(7, Reject::Key, None, 0, || unreachable!("no point, no text"));
         let mut texts = 0;
         for n in 0..30_000u32 {
             refusals.note(10 + n / 1000, Reject::Timestamp, Some(1), 2, || {
