@@ -14,6 +14,8 @@ use common::remote::{Remote, graphite_series};
 use common::{free_port, now, wait_until};
 use serde_json::json;
 
+/// The key of a namespace.
+const TENANT: &str = "warehouse1warehouse1warehouse1wa";
 const DESKTOP: (u32, u32) = (1280, 900);
 const PHONE: (u32, u32) = (390, 844);
 /// Were it read as HTML, it would leave a mark.
@@ -54,7 +56,9 @@ fn misbehave(flux: &Flux) {
         ),
         single("Z".repeat(32).as_str(), "web.cpu", at, 1.0),
         "{\"metrics\": [".to_owned(),
-        format!(r#"{{"key":"{KEY}","metric":"host.{KEY}.cpu","timestamp":{at},"value":"high"}}"#),
+        format!(
+            r#"{{"key":"{TENANT}","metric":"host.{KEY}.cpu","timestamp":{at},"value":"high"}}"#
+        ),
     ];
     for body in bad {
         let status = flux.post(&body).status;
@@ -127,6 +131,10 @@ fn the_page_shows_what_the_metrics_say_at_every_width_and_a_hostile_name_stays_t
     let flux = Flux::builder()
         .shards(2)
         .carbon(&carbon.endpoint())
+        .set(
+            "keys.namespaces",
+            format!("{{ {TENANT} = \"warehouse-1\" }}"),
+        )
         .set("populate.concurrency", 2)
         .start();
     let remote = Remote::start(|_| {
@@ -167,11 +175,11 @@ fn the_page_shows_what_the_metrics_say_at_every_width_and_a_hostile_name_stays_t
         "<img src=x onerror=window.struck=1>",
         "item 2 - metric \"web.cpu.system\" - timestamp is too old",
         "invalid key",
-        "metric hidden - not a number",
+        "warehouse-1invalid value - metric hidden - not a number",
     ] {
         assert!(refused.contains(told), "{told} is not in {refused}");
     }
-    assert!(!refused.contains(KEY));
+    assert!(!refused.contains(KEY) && !refused.contains(TENANT));
     check(&mut page);
     page.dark(true);
     page.resize(PHONE.0, PHONE.1);
