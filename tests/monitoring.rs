@@ -1,12 +1,19 @@
 //! The dashboard and the alert rules in docs/monitoring: nothing in them names a series, a label or a value that
 //! the program does not show, and what they say is documented.
 
+mod common;
+
 #[path = "monitoring/query.rs"]
 mod query;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use common::blackhole::Blackhole;
+use common::flux::{Flux, KEY};
+use common::http::single;
+use common::prometheus::Prometheus;
+use common::{now, wait_until};
 use query::faults;
 use serde_json::Value;
 
@@ -96,6 +103,60 @@ fn promtool_takes_the_rules_and_every_panel_and_each_alert_fires_when_it_should(
     let folder = tempfile::tempdir().expect("a temporary folder");
     std::fs::write(folder.path().join("panels.yml"), rules).expect("a file of our own");
     promtool(&["check", "rules", "panels.yml"], folder.path());
+}
+
+/// By a real Prometheus that scrapes the real program: that sides of a division match, for one.
+#[test]
+fn every_panel_and_every_rule_can_be_asked_and_nearly_every_panel_shows_something() {
+    let carbon = Blackhole::start();
+    let flux = Flux::builder().shards(2).carbon(&carbon.endpoint()).start();
+    let prometheus = Prometheus::scraping(flux.admin_port, None);
+    assert_eq!(flux.post(&single(KEY, "a.b", now(), 1.0)).status, 204);
+    wait_until("it has seen the point come and go, and two scrapes", || {
+        let seen = "flux_points_delivered_total == 1 and flux_points_queued == 0 \
+                    and count_over_time(flux_ready[5m]) > 1";
+        !prometheus.instant(seen).is_empty()
+    });
+    let panels: Vec<String> = dashboard()
+        .into_iter()
+        .map(|text| text.replace("$job", "flux").replace("$instance", ".+"))
+        .collect();
+    let empty: Vec<&String> = panels
+        .iter()
+        .filter(|text| prometheus.instant(text).is_empty())
+        .collect();
+    // What is shown once there is one only: refused messages, restarts.
+    assert!(empty.len() <= 3, "{empty:#?}");
+    let rules = read("flux_alerts.yml");
+    for text in after(&rules, "expr: ") {
+        let found = prometheus.instant(text);
+        assert!(found.is_empty(), "a well service: {text}: {found:?}");
+    }
+}
+
+#[test]
+fn what_waits_grows_old_in_this_run_and_after_the_next_start_and_is_forgotten_when_delivered() {
+    let mut carbon = Blackhole::refusing();
+    let mut flux = Flux::builder().shards(1).carbon(&carbon.endpoint()).start();
+    let age = |flux: &Flux, name: &str| flux.metrics().sum(name);
+    assert_eq!(age(&flux, "flux_journal_oldest_age_seconds"), 0.0);
+    assert_eq!(flux.post(&single(KEY, "a.b", now(), 1.0)).status, 204);
+    wait_until("it is a second old", || {
+        age(&flux, "flux_points_oldest_age_seconds") >= 1.0
+    });
+    flux.kill9();
+    flux.start_again();
+    wait_until("so is what the last run has left", || {
+        age(&flux, "flux_journal_oldest_age_seconds") >= 1.0
+    });
+    carbon.listen();
+    for name in [
+        "flux_points_oldest_age_seconds",
+        "flux_journal_oldest_age_seconds",
+    ] {
+        flux.wait_metric(name, 0.0);
+    }
+    assert_eq!(carbon.wait_points(1).len(), 1);
 }
 
 /// Who is woken by it finds what to do.

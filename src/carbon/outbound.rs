@@ -420,12 +420,12 @@ pub(super) mod tests {
         let order: String = delivered.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(order, "abcde", "each is delivered once");
         assert_eq!(outbound.oldest_ms(), None);
+        assert_eq!(outbound.frames_repeated, 4);
         push(&mut outbound, "f", 3500);
         outbound.lost(names(&mut delivered));
         outbound.connected();
         while outbound.next_due(4000).is_some() {}
         assert_eq!(outbound.oldest_ms(), Some(3500), "not that of a repeat");
-        assert_eq!(outbound.frames_repeated, 4);
     }
 
     #[test]

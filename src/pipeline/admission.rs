@@ -93,3 +93,24 @@ pub(super) fn reject_cause(problem: Problem) -> Reject {
         .find(|cause| cause.label() == problem.reason())
         .unwrap_or(Reject::Other)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_points_are_rejected_for_counts_under_its_own_label() {
+        for (problem, cause) in [
+            (Problem::InvalidParameter, Reject::Parameters),
+            (Problem::InvalidKey, Reject::Key),
+            (Problem::InvalidJson, Reject::Json),
+            (Problem::NoValue, Reject::Value),
+            (Problem::InvalidLine, Reject::Line),
+            (Problem::TooManyPoints, Reject::TooLarge),
+            (Problem::Busy, Reject::Busy),
+            (Problem::NotFound, Reject::Other),
+        ] {
+            assert_eq!(reject_cause(problem), cause);
+        }
+    }
+}
