@@ -26,6 +26,7 @@ needs=(
   prlimit:util-linux
   ip:iproute2
   nft:nftables
+  chromium:chromium
   mkfs.ext4:e2fsprogs
   losetup:mount
   mmdebstrap:mmdebstrap

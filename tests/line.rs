@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::blackhole::Blackhole;
 use common::flux::{Flux, KEY};
-use common::http::single;
+use common::http::{Client, single};
 use common::{PATIENCE, free_port, now, stays, wait_until};
 
 fn connect(port: u16) -> TcpStream {
@@ -53,6 +53,8 @@ fn lines_are_points_like_any_others() {
         metrics.with("flux_points_rejected_total", "reason=\"line\""),
         1.0
     );
+    let recent = Client::connect(flux.admin_port).get("/recent").body;
+    assert!(recent.contains("\"told\":\"invalid line\""), "{recent}");
     let hosts = "namespace=\"hosts\"";
     assert_eq!(
         metrics.with("flux_namespace_points_received_total", hosts),

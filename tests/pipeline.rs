@@ -425,7 +425,10 @@ fn lines_come_to_the_same_points_however_they_are_cut_and_a_bad_one_costs_itself
         let blocked = all.feed(bytes.chunks(size), |_| unreachable!("there is room"));
         assert_eq!(blocked, 0);
         assert_eq!(all.lines(), expected, "{shards} shards, pieces of {size}");
-        let snapshots = all.shards.iter().map(Pipeline::snapshot);
+        let snapshots = all
+            .shards
+            .iter()
+            .map(|shard| shard.snapshot(Now::default()));
         let mut sum = snapshots.fold(Snapshot::default(), |mut sum, one| {
             sum.merge(&one);
             sum

@@ -265,7 +265,7 @@ impl Run {
 
     /// All points were what the case says.
     pub fn finish(self) {
-        let points = self.rig.pipeline.snapshot().counters.points;
+        let points = self.rig.snapshot().counters.points;
         let sent = self.turns * self.case.points_per_read() as u64;
         let known = (self.reads.len() * self.case.points_per_read()) as u64;
         let accepted = match self.case.points {

@@ -15,6 +15,7 @@ use skyline_flux::outputs::distinct::Distinct;
 use skyline_flux::pipeline::{Connection, Now, Pipeline, Settings, Stages};
 use skyline_flux::populate::address::Hosts;
 use skyline_flux::router::{Gathered, NameHasher};
+use skyline_flux::telemetry::Snapshot;
 use std::sync::Arc;
 
 pub const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -113,6 +114,10 @@ impl Rig {
     /// Now, as a client would write it.
     pub fn timestamp(&self) -> u32 {
         self.now.unix_seconds
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        self.pipeline.snapshot(self.now)
     }
 
     /// From the bytes of a read to the bytes of its answers, the write of the journal included.

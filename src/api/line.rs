@@ -5,9 +5,8 @@ use super::auth::Keys;
 use super::name::Letters;
 use super::partly::LeftOut;
 use super::take::Taker;
-use super::validate::{Given, Item, Rules};
-use super::verdict::Problem;
-use super::{Api, Scratch, Tally};
+use super::validate::{Fault, Given, Item, Rules};
+use super::{Api, Scratch, Tally, post};
 use crate::config;
 use crate::point::PointSink;
 
@@ -54,6 +53,16 @@ pub(super) fn item<'l>(name: &'l str, value: &'l str, timestamp: &'l str) -> Ite
 pub struct Lines<'r, S>(Taker<'r, S>);
 
 impl Api {
+    /// What the sender of a bad line would be told, if anybody were.
+    pub fn told_of_line(&self, name: &str, fault: &Fault) -> String {
+        let item = Item {
+            metric: Given::Text(name),
+            ..Item::default()
+        };
+        let place = post::place(None, &item, &self.keys);
+        format!("{} - {place} - {}", fault.problem.message(), fault.why)
+    }
+
     pub fn lines<'r, S: PointSink>(
         &'r self,
         now: u32,
@@ -87,10 +96,10 @@ impl Api {
 
 impl<S: PointSink> Lines<'_, S> {
     /// Name, value and timestamp, as text.
-    pub fn take(&mut self, name: &str, value: &str, timestamp: &str) -> Result<(), Problem> {
+    pub fn take(&mut self, name: &str, value: &str, timestamp: &str) -> Result<(), Fault> {
         self.0.tally.received += 1;
         let item = item(name, value, timestamp);
-        self.0.take(&item).map_err(|fault| fault.problem)
+        self.0.take(&item)
     }
 
     /// A line that holds no three fields, or is longer than a line may be.

@@ -317,7 +317,7 @@ pub(super) fn not_too_many(items: usize, limits: &PointLimits) -> Result<(), Fau
 const NAME_CHARS_MAX: usize = 80;
 
 /// Which item it was, for the message: counted from 1, and never showing a key that slipped into a name.
-fn place(index: Option<usize>, item: &Item<'_>, keys: &Keys) -> String {
+pub(super) fn place(index: Option<usize>, item: &Item<'_>, keys: &Keys) -> String {
     let name = match item.metric {
         Given::Text(name) if keys.occur_in(name) => "metric hidden".to_owned(),
         Given::Text(name) => {

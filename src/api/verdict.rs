@@ -166,6 +166,27 @@ pub fn not_decoded(fault: encoding::Fault) -> Answer {
     refuse(problem, &fault.to_string())
 }
 
+/// The words of an answer of ours that refuses something, for people.
+pub fn told(answer: &Answer) -> String {
+    #[derive(serde::Deserialize)]
+    struct Told {
+        message: Option<String>,
+        error: Option<String>,
+        #[serde(rename = "rejected metric")]
+        metric: Option<String>,
+        #[serde(rename = "rejected metrics", default)]
+        metrics: Vec<String>,
+    }
+    let Ok(told) = serde_json::from_slice::<Told>(&answer.body) else {
+        return answer.status.to_string();
+    };
+    let mut text = told.error.or(told.message).unwrap_or_default();
+    if let Some(name) = told.metric.or(told.metrics.into_iter().next()) {
+        text = format!("metric \"{name}\" - {text}");
+    }
+    text
+}
+
 fn answer(status: u16, body: Cow<'static, [u8]>) -> Answer {
     Answer {
         status,
@@ -244,6 +265,16 @@ mod tests {
         ] {
             assert_eq!(problem.reason().label(), label, "{problem:?}");
         }
+    }
+
+    #[test]
+    fn what_was_told_is_read_back_from_the_answer() {
+        let refused = refuse(Problem::InvalidMetric, "metric \"<b>\u{7f}\"");
+        assert_eq!(told(&refused), "invalid metric - metric \"<b>\u{7f}\"");
+        let body = br#"{"code": 207, "error": "over quota", "message": "1 of 2", "rejected metrics": ["c", "d"]}"#;
+        let quota = json(207, body.to_vec());
+        assert_eq!(told(&quota), "metric \"c\" - over quota");
+        assert_eq!(told(&Answer::empty(400)), "400", "the answer to a HEAD");
     }
 
     #[test]

@@ -259,6 +259,13 @@ impl Queue {
         !self.waiting.is_empty() || (self.open.points > 0 && ripe)
     }
 
+    /// When the first point was accepted that waits here for its first delivery.
+    pub fn oldest_ms(&self) -> Option<u64> {
+        let waiting = self.waiting.iter().find(|sent| !sent.delivered);
+        let open = (self.open.points > 0).then_some(self.open.opened_ms);
+        waiting.map(|sent| sent.frame.opened_ms).or(open)
+    }
+
     /// Everything has been written to the current connection.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.open.points == 0

@@ -301,6 +301,17 @@ impl Outbound {
         self.queued.live + self.queued.recovered
     }
 
+    /// When the oldest point that is not delivered was accepted.
+    pub fn oldest_ms(&self) -> Option<u64> {
+        // A repeat of what is delivered is not waited for.
+        let written = self.written.iter().skip(self.delivered);
+        let written = written.filter(|sent| !sent.delivered);
+        let queued = self.queues.iter().filter_map(Queue::oldest_ms);
+        queued
+            .chain(written.map(|sent| sent.frame.opened_ms).take(1))
+            .min()
+    }
+
     /// A frame waits that need not grow any more.
     pub fn has_full_frame(&self) -> bool {
         self.queues.iter().any(|queue| !queue.waiting.is_empty())
@@ -402,6 +413,7 @@ pub(super) mod tests {
         outbound.flush();
         outbound.lost(names(&mut delivered));
         outbound.connected();
+        assert_eq!(outbound.oldest_ms(), Some(0), "d");
         let repeated: String = (0..9).map(|_| text(outbound.next_due(2000))).collect();
         // Lines of 8 bytes: of the last 30 bytes written, d was in flight and a, b, c are kept.
         assert_eq!(repeated, "a 1.0 5\nb 1.0 5\nc 1.0 5\nd 1.0 5\ne 1.0 5\n");
@@ -409,7 +421,13 @@ pub(super) mod tests {
         outbound.tick(3000, names(&mut delivered));
         let order: String = delivered.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(order, "abcde", "each is delivered once");
+        assert_eq!(outbound.oldest_ms(), None);
         assert_eq!(outbound.frames_repeated, 4);
+        push(&mut outbound, "f", 3500);
+        outbound.lost(names(&mut delivered));
+        outbound.connected();
+        while outbound.next_due(4000).is_some() {}
+        assert_eq!(outbound.oldest_ms(), Some(3500), "not that of a repeat");
     }
 
     #[test]

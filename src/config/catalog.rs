@@ -457,7 +457,7 @@ pub static CATALOG: &[Setting] = &[
     Setting {
         section: "admin",
         key: "listen",
-        help: "The address of /metrics, /healthz and /readyz.",
+        help: "The address of the live page, /metrics, /healthz and /readyz.",
         why: "reachable from this host only: it asks for no key.",
         kind: Kind::Other {
             expected: "an IP address with a port",

@@ -187,6 +187,11 @@ impl Segments {
             .unwrap_or(self.next)
     }
 
+    /// May be on disk, with this shard's part of what earlier runs left.
+    pub fn bytes_max(&self) -> u64 {
+        self.count_max * self.segment_bytes
+    }
+
     /// On disk now.
     pub fn held_bytes(&self) -> u64 {
         self.count() * self.segment_bytes

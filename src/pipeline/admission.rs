@@ -1,6 +1,6 @@
 //! Whether a request's points are let in, and what they count as.
 
-use super::{Pipeline, RETRY_AFTER_SECONDS};
+use super::{Now, Pipeline, RETRY_AFTER_SECONDS};
 use crate::api::Tally;
 use crate::api::verdict::{self, Problem};
 use crate::budget::Refused;
@@ -15,6 +15,7 @@ impl Pipeline {
         id: ReadId,
         tally: &Tally,
         answer: Answer,
+        now: Now,
         owners: &mut u16,
     ) -> Answer {
         let reserved = self.budgets.reserve(self.gathered.needs());
@@ -22,6 +23,7 @@ impl Pipeline {
         let (problem, refusal) = match reserved {
             Ok(()) => {
                 self.count(tally, None);
+                self.note(tally, None, &answer, now);
                 *owners = self.gathered.commit(self.reads.len(id), tally.namespace);
                 return answer;
             }
@@ -30,6 +32,7 @@ impl Pipeline {
         };
         self.gathered.rollback();
         self.count(tally, Some(problem));
+        self.note(tally, Some(problem), &refusal, now);
         refusal
     }
 
@@ -56,5 +59,28 @@ impl Pipeline {
                 None => tally.over_quota.into(),
             };
         }
+    }
+
+    /// Remembers what the sender of refused points is told, for people.
+    pub(super) fn note(
+        &mut self,
+        tally: &Tally,
+        problem: Option<Problem>,
+        answer: &Answer,
+        now: Now,
+    ) {
+        let (cause, points) = match problem {
+            Some(problem) => (problem.reason(), tally.received),
+            None if tally.over_quota > 0 => (Reject::Quota, tally.over_quota),
+            None => return,
+        };
+        let told = || verdict::told(answer);
+        self.refused.note(
+            now.unix_seconds,
+            cause,
+            tally.namespace,
+            points.into(),
+            told,
+        );
     }
 }

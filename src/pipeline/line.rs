@@ -6,6 +6,7 @@ use crate::api::verdict::Problem;
 use crate::budget::Refused;
 use crate::carbon::line::parse_line;
 use crate::request::ReadId;
+use crate::telemetry::counters::Reject;
 
 /// Lines that are let in together: enough to make admission cheap, few enough to fit what is left of a budget.
 const TOGETHER: usize = 64;
@@ -35,6 +36,8 @@ struct Taken {
     tally: crate::api::Tally,
     /// Why lines were passed over, one for each.
     faults: Vec<Problem>,
+    /// What there is to say of the first of them.
+    first: Option<String>,
 }
 
 impl Pipeline {
@@ -51,7 +54,7 @@ impl Pipeline {
             match self.budgets.reserve(self.gathered.needs()) {
                 Ok(()) => {
                     self.gathered.commit(0, taken.tally.namespace);
-                    self.count_lines(&taken, None);
+                    self.count_lines(&taken, None, now);
                 }
                 Err(Refused::TooLarge) if together > 1 => {
                     self.gathered.rollback();
@@ -60,7 +63,7 @@ impl Pipeline {
                 }
                 Err(Refused::TooLarge) => {
                     self.gathered.rollback();
-                    self.count_lines(&taken, Some(Problem::LargerThanBudget));
+                    self.count_lines(&taken, Some(Problem::LargerThanBudget), now);
                 }
                 Err(Refused::Full) => {
                     self.gathered.rollback();
@@ -91,6 +94,7 @@ impl Pipeline {
         let line_bytes_max = self.api.line.line_bytes_max;
         let mut lines = self.api.lines(now.unix_seconds, scratch, sink);
         let mut faults = Vec::new();
+        let mut first = None;
         let mut rest = bytes;
         for _ in 0..most {
             let end = memchr::memchr(b'\n', rest);
@@ -111,7 +115,14 @@ impl Pipeline {
                 continue;
             }
             let taken = match parse_line(line) {
-                Ok(line) => lines.take(line.name, line.value, line.timestamp),
+                Ok(line) => lines
+                    .take(line.name, line.value, line.timestamp)
+                    .map_err(|fault| {
+                        if faults.is_empty() {
+                            first = Some(self.api.told_of_line(line.name, &fault));
+                        }
+                        fault.problem
+                    }),
                 Err(_) => {
                     lines.pass_over();
                     Err(Problem::InvalidLine)
@@ -124,17 +135,19 @@ impl Pipeline {
             skipping,
             tally: lines.finish(),
             faults,
+            first,
         }
     }
 
     /// Each bad line counts under its own reason; with a problem, the good ones under that.
-    fn count_lines(&mut self, taken: &Taken, problem: Option<Problem>) {
+    fn count_lines(&mut self, taken: &Taken, problem: Option<Problem>, now: Now) {
         let bad = taken.faults.len() as u32;
         let good = crate::api::Tally {
             received: taken.tally.received - bad,
             ..taken.tally
         };
         self.count(&good, problem);
+        self.note_lines(taken, problem, good.received, now);
         for fault in &taken.faults {
             let one = crate::api::Tally {
                 received: 1,
@@ -144,5 +157,24 @@ impl Pipeline {
             self.count(&one, Some(*fault));
         }
         self.counters.line.points += u64::from(taken.tally.received);
+    }
+
+    /// As for requests: what there would be to tell.
+    fn note_lines(&mut self, taken: &Taken, problem: Option<Problem>, good: u32, now: Now) {
+        let mut note = |cause, points: u32, text: &str| {
+            let (at, namespace) = (now.unix_seconds, taken.tally.namespace);
+            self.refused
+                .note(at, cause, namespace, points.into(), || text.to_owned());
+        };
+        match (problem, taken.tally.over_quota) {
+            (Some(problem), _) => note(problem.reason(), good, problem.message()),
+            (None, 0) => {}
+            (None, over) => note(Reject::Quota, over, "over quota"),
+        }
+        let mut first = taken.first.as_deref();
+        for fault in &taken.faults {
+            let text = first.take().unwrap_or(fault.message());
+            note(fault.reason(), 1, text);
+        }
     }
 }

@@ -39,6 +39,7 @@ use crate::request::{ReadId, Reads};
 use crate::router::{Gathered, Group, Reply};
 use crate::telemetry::counters::{Counters, Endpoint};
 use crate::telemetry::latency::{Latency, Stage};
+use crate::telemetry::refused::Refusals;
 use std::sync::Arc;
 
 /// Seconds after which a client may try again when a budget is full: about what a redo window and a
@@ -183,6 +184,7 @@ pub struct Pipeline {
     pub beside: Beside,
     pub counters: Counters,
     pub latency: Latency,
+    refused: Refusals,
     pub effects: Effects,
     /// Kept for its memory: marks of one batch on their way to the table.
     settled: Vec<(NameHash, u32)>,
@@ -222,6 +224,7 @@ impl Pipeline {
             beside: Beside::default(),
             counters: Counters::default(),
             latency: Latency::default(),
+            refused: Refusals::default(),
             effects: Effects::default(),
             settled: Vec::new(),
             answered: Vec::new(),
@@ -321,12 +324,15 @@ impl Pipeline {
                 .decide(message, now.unix_seconds, &mut self.scratch, sink)
             {
                 Decision::Points(tally) => {
-                    self.reserve(id, &tally, verdict::accepted(), &mut owners)
+                    self.reserve(id, &tally, verdict::accepted(), now, &mut owners)
                 }
-                Decision::Partly { answer, tally } => self.reserve(id, &tally, answer, &mut owners),
+                Decision::Partly { answer, tally } => {
+                    self.reserve(id, &tally, answer, now, &mut owners)
+                }
                 Decision::Answer { answer, tally } => {
                     self.gathered.rollback();
                     self.count(&tally, tally.problem);
+                    self.note(&tally, tally.problem, &answer, now);
                     answer
                 }
                 Decision::Job => {

@@ -1,16 +1,18 @@
 //! What a shard has done, as the numbers everybody is shown.
 
-use super::Pipeline;
+use super::{Now, Pipeline};
+use crate::config::Durability;
 use crate::telemetry::Snapshot;
 use crate::telemetry::counters::{Counters, Gauges};
 
 impl Pipeline {
     /// The pipeline's part of a snapshot; what only the runtime knows (sockets) is 0.
-    pub fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&self, now: Now) -> Snapshot {
         Snapshot {
             counters: self.counted(),
-            gauges: self.gauges(),
+            gauges: self.gauges(now),
             latency: self.latency.clone(),
+            refused: self.refused.clone(),
         }
     }
 
@@ -49,11 +51,18 @@ impl Pipeline {
         counters
     }
 
-    fn gauges(&self) -> Gauges {
+    fn gauges(&self, now: Now) -> Gauges {
         let table = self.owner.table();
+        let age_seconds = |ms| now.ms().saturating_sub(ms) / 1000;
         Gauges {
             points_queued: self.outbound.points_queued(),
+            points_age: self.outbound.oldest_ms().map_or(0, age_seconds),
+            up: 1,
             journal_bytes: self.journal.segments.held_bytes(),
+            journal_bytes_max: match self.journal.durability() {
+                Durability::Memory => 0,
+                Durability::Journal | Durability::Fsync => self.journal.segments.bytes_max(),
+            },
             journal_full: self.journal.segments.is_full().into(),
             in_flight_bytes: self.budgets.reserved(self.settings.shard) as u64,
             in_flight_bytes_max: self.budgets.limit() as u64,

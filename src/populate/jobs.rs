@@ -17,6 +17,9 @@ use super::record::{
 pub const JOBS_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How many failures are remembered for the admin listener.
 pub const FAILURES_KEPT: usize = 32;
+/// Likewise of the last jobs, whatever became of them: enough for a page, and a burst of good ones pushes
+/// no failure out.
+pub const ENDED_KEPT: usize = 16;
 /// A file below this is not worth a compaction.
 const COMPACTION_BYTES_MIN: usize = 1024 * 1024;
 
@@ -57,6 +60,16 @@ pub struct Failure {
     pub at: u32,
 }
 
+/// One of the last jobs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Last {
+    pub metric: String,
+    /// Unix seconds.
+    pub at: u32,
+    /// Points, and URLs that gave nothing.
+    pub result: Result<(u64, u16), Cause>,
+}
+
 /// Monotonic, since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -89,6 +102,7 @@ pub struct Jobs {
     /// The file's end is unknown since a write failed: only a snapshot may follow.
     broken: bool,
     failures: VecDeque<Failure>,
+    last: VecDeque<Last>,
     pub counts: Counts,
 }
 
@@ -105,6 +119,7 @@ impl Jobs {
             file_bytes: 0,
             broken: false,
             failures: VecDeque::new(),
+            last: VecDeque::new(),
             counts: Counts::default(),
         }
     }
@@ -284,6 +299,17 @@ impl Jobs {
             self.counts.done += 1;
             self.append(id, &Entry::Done(ended));
         }
+    }
+
+    /// For people: a job has ended.
+    pub fn remember(&mut self, last: Last) {
+        self.last.truncate(ENDED_KEPT - 1);
+        self.last.push_front(last);
+    }
+
+    /// The newest first.
+    pub fn last(&self) -> impl Iterator<Item = &Last> {
+        self.last.iter()
     }
 
     pub fn failed(&mut self, id: u64, cause: Cause, now: u32) {

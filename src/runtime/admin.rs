@@ -1,15 +1,16 @@
-//! The admin listener, on the populate core: `/metrics`, `/healthz`, `/readyz`. It asks every shard for
-//! its counters and sums them; a shard that does not answer is shown as not up, not waited for.
+//! The admin listener, on the populate core: the live page, `/metrics`, `/healthz`, `/readyz`. It asks every
+//! shard for its counters and sums them; a shard that does not answer is shown as not up, not waited for.
 
 use super::SWEEP;
 use super::control::{Control, Phase};
 use super::journal::replay::Replays;
 use super::mesh::{Mesh, Parcel};
 use super::populate::Populate;
+use super::recent;
 use crate::budget::Budgets;
 use crate::http::{Decoded, Decoder, Limits};
-use crate::telemetry::prometheus;
 use crate::telemetry::{Merge, Process, Snapshot};
+use crate::telemetry::{page, prometheus};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::{TcpListener, TcpStream};
 use std::cell::{Cell, RefCell};
@@ -126,47 +127,102 @@ async fn converse(admin: &Rc<Admin>, mut stream: TcpStream) -> io::Result<()> {
                 continue;
             }
             Decoded::Refused(refusal) => {
-                let (status, text) = (refusal.status(), format!("{refusal}\n"));
-                return stream.write_all(&response(status, &text, false)).await;
+                let answer = Answer::text(refusal.status(), format!("{refusal}\n"));
+                return stream.write_all(&response(&answer, false)).await;
             }
         };
         input.drain(..consumed);
-        let (status, text) = answer(admin, &path).await;
-        stream
-            .write_all(&response(status, &text, keep_alive))
-            .await?;
+        let answer = answer(admin, &path).await;
+        stream.write_all(&response(&answer, keep_alive)).await?;
         if !keep_alive {
             return Ok(());
         }
     }
 }
 
-async fn answer(admin: &Admin, path: &str) -> (u16, String) {
-    match path {
-        "/metrics" => {
-            let snapshots = observe(admin).await;
-            let mut core = admin.replays.snapshot();
-            core.merge(&admin.populate.snapshot());
-            let mut process = admin.process.borrow_mut();
-            process.reloads = admin.control.reloads();
-            (200, prometheus::render(&process, &snapshots, &core))
+/// What is sent back, and as what.
+struct Answer {
+    status: u16,
+    content_type: &'static str,
+    /// What the page may load and run; nothing, on an answer that is no page.
+    policy: Option<String>,
+    text: String,
+}
+
+impl Answer {
+    fn text(status: u16, text: impl Into<String>) -> Answer {
+        Answer {
+            status,
+            content_type: "text/plain; charset=utf-8",
+            policy: None,
+            text: text.into(),
         }
-        "/populate" => (200, admin.populate.report()),
-        "/healthz" => (200, "ok\n".to_owned()),
-        "/readyz" => match admin.control.phase() {
-            Phase::Serving if admin.budgets.exhausted() => {
-                let closed = (0..admin.shards).any(|shard| admin.budgets.is_closed(shard));
-                let why = match closed {
-                    true => "the journal is full: its bound is met, or the disk",
-                    false => "every shard's budget is full: carbon does not keep up",
-                };
-                (503, format!("{why}\n"))
-            }
-            Phase::Serving => (200, "ready\n".to_owned()),
-            Phase::Starting => (503, "starting\n".to_owned()),
-            _ => (503, "draining\n".to_owned()),
+    }
+}
+
+async fn answer(admin: &Admin, path: &str) -> Answer {
+    match path {
+        "/" => match page::render() {
+            Ok(page) => Answer {
+                status: 200,
+                content_type: "text/html; charset=utf-8",
+                policy: Some(page.policy),
+                text: page.text,
+            },
+            Err(error) => Answer::text(500, format!("no randomness for the page: {error}\n")),
         },
-        _ => (404, "/metrics, /healthz, /readyz, /populate\n".to_owned()),
+        "/metrics" => Answer {
+            content_type: prometheus::CONTENT_TYPE,
+            ..Answer::text(200, metrics(admin).await)
+        },
+        "/recent" => {
+            let snapshots = observe(admin).await;
+            let jobs = admin.populate.recent();
+            let process = admin.process.borrow();
+            Answer {
+                content_type: "application/json",
+                ..Answer::text(
+                    200,
+                    recent::render(readiness(admin), &process, &snapshots, jobs),
+                )
+            }
+        }
+        "/populate" => Answer::text(200, admin.populate.report()),
+        "/healthz" => Answer::text(200, "ok\n"),
+        "/readyz" => match readiness(admin) {
+            Ok(()) => Answer::text(200, "ready\n"),
+            Err(why) => Answer::text(503, format!("{why}\n")),
+        },
+        _ => Answer::text(
+            404,
+            "/ (the live page), /metrics, /healthz, /readyz, /recent, /populate\n",
+        ),
+    }
+}
+
+async fn metrics(admin: &Admin) -> String {
+    let snapshots = observe(admin).await;
+    let mut core = admin.replays.snapshot();
+    core.merge(&admin.populate.snapshot());
+    let mut process = admin.process.borrow_mut();
+    process.reloads = admin.control.reloads();
+    process.ready = readiness(admin).is_ok();
+    prometheus::render(&process, &snapshots, &core)
+}
+
+/// Whether new points are taken, or why not.
+fn readiness(admin: &Admin) -> Result<(), &'static str> {
+    match admin.control.phase() {
+        Phase::Serving if admin.budgets.exhausted() => {
+            let closed = (0..admin.shards).any(|shard| admin.budgets.is_closed(shard));
+            Err(match closed {
+                true => "the journal is full: its bound is met, or the disk",
+                false => "every shard's budget is full: carbon does not keep up",
+            })
+        }
+        Phase::Serving => Ok(()),
+        Phase::Starting => Err("starting"),
+        _ => Err("draining"),
     }
 }
 
@@ -183,10 +239,20 @@ pub async fn observe(admin: &Admin) -> Vec<Snapshot> {
         glommio::timer::sleep(Duration::from_millis(1)).await;
         waited += Duration::from_millis(1);
     }
-    admin.snapshots.borrow().clone()
+    let mut snapshots = admin.snapshots.borrow().clone();
+    for (snapshot, fresh) in snapshots.iter_mut().zip(admin.fresh.borrow().iter()) {
+        snapshot.gauges.up = u64::from(*fresh);
+    }
+    snapshots
 }
 
-fn response(status: u16, text: &str, keep_alive: bool) -> Vec<u8> {
+fn response(answer: &Answer, keep_alive: bool) -> Vec<u8> {
+    let Answer {
+        status,
+        content_type,
+        policy,
+        text,
+    } = answer;
     let reason = match status {
         200 => "OK",
         404 => "Not Found",
@@ -194,13 +260,22 @@ fn response(status: u16, text: &str, keep_alive: bool) -> Vec<u8> {
         _ => "Refused",
     };
     let connection = if keep_alive { "keep-alive" } else { "close" };
-    let mut out = Vec::with_capacity(text.len() + 160);
+    let mut out = Vec::with_capacity(text.len() + 600);
     write!(
         out,
-        "HTTP/1.1 {status} {reason}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n\
-         Content-Length: {}\r\nConnection: {connection}\r\n\r\n{text}",
+        "HTTP/1.1 {status} {reason}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\
+         Connection: {connection}\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n",
         text.len()
     )
     .expect("a Vec takes everything");
+    if let Some(policy) = policy {
+        write!(
+            out,
+            "Content-Security-Policy: {policy}\r\nReferrer-Policy: no-referrer\r\n"
+        )
+        .expect("a Vec takes everything");
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(text.as_bytes());
     out
 }

@@ -94,6 +94,10 @@ impl Connections {
         self.open.set(self.open.get() - 1);
     }
 
+    pub fn max(&self) -> usize {
+        self.max
+    }
+
     pub fn count(&self) -> usize {
         self.open.get()
     }

@@ -25,6 +25,7 @@ mod own_series;
 mod plan;
 mod populate;
 mod quota_file;
+mod recent;
 mod recipe;
 mod reload;
 mod shard;

@@ -144,6 +144,7 @@ impl Recipe {
                 started_at_seconds: clock::unix_seconds().into(),
                 namespaces: self.api.keys.namespaces().to_vec(),
                 reloads: Default::default(),
+                ready: false,
             },
             quotas: QuotaFile::new(&self.config, self.api, self.logger),
             found: self.found,

@@ -141,7 +141,8 @@ impl Shard {
     }
 
     pub fn snapshot(&self) -> Snapshot {
-        let mut snapshot = self.pipeline.borrow().snapshot();
+        let now = self.clock.now();
+        let mut snapshot = self.pipeline.borrow().snapshot(now);
         let Snapshot {
             counters, gauges, ..
         } = &mut snapshot;
@@ -154,6 +155,7 @@ impl Shard {
         gauges.last_up = u64::from(self.last.is_up());
         gauges.buffered_bytes = self.connections.buffered_bytes() as u64;
         gauges.connections_open = self.connections.count() as u64;
+        gauges.connections_max = self.connections.max() as u64;
         snapshot
     }
 }

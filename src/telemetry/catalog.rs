@@ -164,6 +164,16 @@ pub static METRICS: &[Metric] = &[
         "Points this shard accepted and has not delivered.",
         |s| s.gauges.points_queued,
     ),
+    shard_gauge(
+        "flux_points_oldest_age_seconds",
+        "Time since the oldest point that this shard has not delivered was accepted; 0 without one.",
+        |s| s.gauges.points_age,
+    ),
+    shard_gauge(
+        "flux_shard_up",
+        "1 when the shard has answered this scrape; 0 when it did not in time, and its other numbers are old.",
+        |s| s.gauges.up,
+    ),
     // Admission.
     shard_gauge(
         "flux_in_flight_bytes",
@@ -222,6 +232,11 @@ pub static METRICS: &[Metric] = &[
     shard_gauge("flux_connections_open", "Connections open.", |s| {
         s.gauges.connections_open
     }),
+    shard_gauge(
+        "flux_connections_limit",
+        "The shard's part of http.connections_max.",
+        |s| s.gauges.connections_max,
+    ),
     shard_gauge(
         "flux_buffered_bytes",
         "Bytes kept of requests that have not arrived whole.",
@@ -368,6 +383,16 @@ pub static METRICS: &[Metric] = &[
         "flux_journal_bytes",
         "Bytes of DATA/journal: this run's segments and what earlier runs have left.",
         |s| s.gauges.journal_bytes,
+    ),
+    gauge(
+        "flux_journal_bytes_limit",
+        "What they may be: journal.bytes_max, in whole segments.",
+        |s| s.gauges.journal_bytes_max,
+    ),
+    gauge(
+        "flux_journal_oldest_age_seconds",
+        "Time since the oldest segment that earlier runs have left was written; 0 without one.",
+        |s| s.gauges.journal_age,
     ),
     shard_gauge(
         "flux_journal_full",
@@ -523,6 +548,13 @@ pub static METRICS: &[Metric] = &[
             put(&["refused"], process.reloads.refused);
         },
     ),
+    Metric {
+        name: "flux_ready",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "1 while new points are taken: what /readyz says.",
+        read: Read::Family(|_, process, put| put(&[], process.ready.into())),
+    },
     // The process. The first name is the one every Prometheus client library uses.
     Metric {
         name: "process_start_time_seconds",

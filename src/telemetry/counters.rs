@@ -356,11 +356,18 @@ numbers! {
     /// Set when a snapshot is taken. What is 0 or 1 on a shard counts shards in a sum.
     Gauges {
         points_queued: u64,
+        /// The shard has answered.
+        up: u64,
+        /// Since the oldest point that is not delivered was accepted; and since the oldest segment of
+        /// earlier runs was written. In seconds, 0 without one.
+        points_age: u64,
+        journal_age: u64,
         /// In the last whole interval of telemetry; 0 where that is not sent to carbon.
         metrics_distinct: u64,
         /// Of earlier runs, still to be taken up.
         journal_points: u64,
         journal_bytes: u64,
+        journal_bytes_max: u64,
         journal_full: u64,
         jobs_queued: u64,
         jobs_running: u64,
@@ -368,6 +375,7 @@ numbers! {
         in_flight_bytes: u64,
         in_flight_bytes_max: u64,
         connections_open: u64,
+        connections_max: u64,
         buffered_bytes: u64,
         last_up: u64,
         marks_pending: u64,

@@ -12,10 +12,11 @@ const LONGEST_MICROSECONDS: u64 = 60_000_000;
 /// Two digits: a bucket is at most 1 % wide, finer than any bound in [`BOUNDS_MICROSECONDS`] needs.
 const SIGNIFICANT_DIGITS: u8 = 2;
 
-/// The buckets shown to Prometheus, from a mesh hop to a request's deadline.
-pub const BOUNDS_MICROSECONDS: [u64; 16] = [
+/// The buckets shown to Prometheus, from a mesh hop to a request's deadline; finer above a
+/// second, where a delivery is with the usual redo window.
+pub const BOUNDS_MICROSECONDS: [u64; 19] = [
     50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
-    1_000_000, 5_000_000, 30_000_000,
+    1_000_000, 1_500_000, 2_500_000, 5_000_000, 10_000_000, 30_000_000,
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,9 +142,10 @@ mod tests {
         b.record(Stage::Lookup, 7);
         a.merge(&b);
         let request = a.of(Stage::Request);
-        let expected: Vec<u64> = (2..18).collect();
+        let all = BOUNDS_MICROSECONDS.len() as u64;
+        let expected: Vec<u64> = (2..all + 2).collect();
         assert_eq!(request.at_most().to_vec(), expected);
-        assert_eq!(request.count(), 18);
+        assert_eq!(request.count(), all + 2);
         let sum: u64 = BOUNDS_MICROSECONDS.iter().sum();
         assert_eq!(request.sum_seconds(), (sum + 3_600_000_000) as f64 / 1e6);
         assert_eq!(a.of(Stage::Lookup).count(), 1);

@@ -7,10 +7,13 @@ pub mod catalog;
 pub mod counters;
 pub mod latency;
 pub mod log;
+pub mod page;
 pub mod prometheus;
+pub mod refused;
 
 use counters::{Counters, Gauges};
 use latency::Latency;
+use refused::Refusals;
 
 /// A number, or a group of numbers, that can be added up over shards.
 pub trait Merge {
@@ -48,6 +51,8 @@ pub struct Snapshot {
     pub counters: Counters,
     pub gauges: Gauges,
     pub latency: Latency,
+    /// Not added up: whoever shows them asks each shard.
+    pub refused: Refusals,
 }
 
 impl Merge for Snapshot {
@@ -67,6 +72,8 @@ pub struct Process {
     /// The prefixes, all different, in the order of the index in `api::Tally::namespace`.
     pub namespaces: Vec<String>,
     pub reloads: Reloads,
+    /// New points are taken: `/readyz` answers 200.
+    pub ready: bool,
 }
 
 /// How often the configuration was read again.

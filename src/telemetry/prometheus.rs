@@ -110,6 +110,7 @@ mod tests {
             started_at_seconds: 1_478_021_700,
             namespaces: vec!["warehouse-1".into(), "a\\b\"c\nd".into()],
             reloads: Reloads { ok: 2, refused: 1 },
+            ready: true,
         }
     }
 

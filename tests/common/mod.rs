@@ -9,6 +9,7 @@
 
 pub mod apache;
 pub mod blackhole;
+pub mod browser;
 pub mod carbon;
 pub mod cgroup;
 pub mod container;

@@ -57,6 +57,20 @@ impl Prometheus {
         }
     }
 
+    /// What an instant query finds; fails where Prometheus refuses it.
+    pub fn instant(&self, query: &str) -> Vec<Value> {
+        let address = format!("http://127.0.0.1:{}/api/v1/query", self.port);
+        let answer = Command::new("curl")
+            .args(["-sS", "-G", &address, "--data-urlencode"])
+            .arg(format!("query={query}"))
+            .output()
+            .expect("curl runs");
+        let answer: Value = serde_json::from_slice(&answer.stdout).expect("JSON");
+        assert_eq!(answer["status"], "success", "{query}: {answer}");
+        let found = answer["data"]["result"].as_array().cloned();
+        found.unwrap_or_default()
+    }
+
     /// The samples of the first series of a query with a range: milliseconds and values.
     pub fn samples(&self, query: &str) -> BTreeMap<u64, f64> {
         // Prometheus sends long answers in chunks.

@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 /// What is appended to the name of a segment with damage.
 const ASIDE: &str = "damaged";
@@ -73,6 +74,13 @@ impl Folder {
 
     pub fn read(&self, id: SegmentId) -> io::Result<File> {
         File::open(self.segment(id))
+    }
+
+    /// When something was last written to it, in Unix seconds.
+    pub fn written_seconds(&self, id: SegmentId) -> io::Result<u64> {
+        let modified = std::fs::metadata(self.segment(id))?.modified()?;
+        let since = modified.duration_since(UNIX_EPOCH);
+        Ok(since.map_or(0, |since| since.as_secs()))
     }
 
     pub fn remove(&self, id: SegmentId) -> io::Result<()> {

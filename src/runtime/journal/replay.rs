@@ -12,6 +12,7 @@ use crate::journal::segment::SegmentId;
 use crate::pipeline::Report;
 use crate::router::NameHasher;
 use crate::runtime::SWEEP;
+use crate::runtime::clock::unix_seconds;
 use crate::runtime::control::{Control, Phase};
 use crate::runtime::doorbell::Doorbell;
 use crate::telemetry::Snapshot;
@@ -57,6 +58,8 @@ pub struct Replays {
     pub(super) logger: Logger,
     streams: RefCell<Vec<Active>>,
     lengths: RefCell<BTreeMap<SegmentId, u64>>,
+    /// When what is not delivered yet was written.
+    written: RefCell<BTreeMap<SegmentId, u64>>,
     /// Cost of what each owner has and has not delivered.
     under_way: RefCell<Vec<usize>>,
     /// What of it there may be.
@@ -105,6 +108,7 @@ impl Replays {
             logger,
             streams: RefCell::new(streams),
             lengths: RefCell::new(found.lengths),
+            written: RefCell::new(found.written),
             under_way: RefCell::new(vec![0; owners]),
             allowance,
             handed_out: Cell::new(handed_out),
@@ -166,6 +170,9 @@ impl Replays {
         snapshot.counters.points.recovered = self.found_points;
         snapshot.gauges.journal_points = self.waiting_points.get();
         snapshot.gauges.journal_bytes = self.lengths.borrow().values().sum();
+        let oldest = self.written.borrow().values().min().copied();
+        let now = u64::from(unix_seconds());
+        snapshot.gauges.journal_age = oldest.map_or(0, |oldest| now.saturating_sub(oldest));
         let journal = &mut snapshot.counters.journal;
         journal.cursors_ignored = self.cursors_ignored;
         for Active { replay, .. } in self.streams.borrow().iter() {
@@ -209,6 +216,7 @@ impl Replays {
         if let Err(error) = glommio::executor().spawn_blocking(carry_out).await {
             self.logger.error(format_args!("journal: {name}: {error}"));
         }
+        self.written.borrow_mut().remove(&id);
         if !matches!(ended, Ended::Keep(_)) {
             self.lengths.borrow_mut().remove(&id);
             self.tell_earlier_bytes();

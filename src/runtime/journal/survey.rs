@@ -25,6 +25,8 @@ pub struct Found {
     pub streams: Vec<Stream>,
     /// Bytes of each segment.
     pub lengths: BTreeMap<SegmentId, u64>,
+    /// When each was written last, in Unix seconds.
+    pub written: BTreeMap<SegmentId, u64>,
     /// Undelivered, as far as can be known.
     pub points: u64,
     pub cursors_ignored: u64,
@@ -60,6 +62,10 @@ pub fn find(
             "journal: the cursor of run {run}, shard {shard} is ignored ({why}); what it covered is repeated"
         ));
     }
+    let mut written = BTreeMap::new();
+    for id in lengths.keys() {
+        written.insert(*id, folder.written_seconds(*id)?);
+    }
     let streams: Vec<Stream> = plan.runs.into_iter().flatten().collect();
     let mut points = 0;
     for stream in &streams {
@@ -77,6 +83,7 @@ pub fn find(
         tables,
         streams,
         lengths,
+        written,
         points,
         cursors_ignored: plan.ignored.len() as u64,
     })

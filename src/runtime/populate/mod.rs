@@ -28,6 +28,7 @@ use crate::router::{NameHasher, owner_of};
 use crate::telemetry::Snapshot;
 use crate::telemetry::counters::Labelled;
 use glommio::timer::sleep;
+use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
@@ -312,6 +313,22 @@ impl Populate {
             );
         }
         out
+    }
+
+    /// The last jobs, newest first, as `/recent` shows them.
+    pub fn recent(&self) -> Vec<Value> {
+        let jobs = self.jobs.borrow();
+        let told = |last: &jobs::Last| match last.result {
+            Ok((points, failed_urls)) => json!({
+                "at": last.at, "metric": last.metric, "result": "done",
+                "points": points, "failed_urls": failed_urls,
+            }),
+            Err(cause) => json!({
+                "at": last.at, "metric": last.metric, "result": "failed",
+                "reason": cause.label(), "why": cause.to_string(),
+            }),
+        };
+        jobs.last().map(told).collect()
     }
 
     pub fn ring(&self) {

@@ -4,6 +4,7 @@ use super::{Asked, Populate};
 use crate::last::Mark;
 use crate::pipeline::{Leave, ToOwner};
 use crate::populate::cause::Cause;
+use crate::populate::jobs::Last;
 use crate::populate::parse::Raw;
 use crate::populate::record::{Accepted, Ended};
 use crate::populate::work::{Ask, Next, Outcome, Sent, Work};
@@ -190,6 +191,14 @@ impl Populate {
             Ok(sent) => self.done(id, sent),
             Err(cause) => self.failed(id, job.metric.as_str(), *cause),
         }
+        self.jobs.borrow_mut().remember(Last {
+            metric: job.metric.clone(),
+            at: self.core.clock.now().unix_seconds,
+            result: match &result {
+                Ok(sent) => Ok((sent.points, skipped(sent))),
+                Err(cause) => Err(*cause),
+            },
+        });
         self.tell(ToOwner::Unwatch {
             metric: job.metric.clone(),
         });
@@ -202,7 +211,7 @@ impl Populate {
             self.skipped.borrow_mut().add(cause.label(), 1);
         }
         let newest = sent.mark.and_then(|(at, value)| value.map(|_| at));
-        let skipped = u16::try_from(sent.skipped.len()).unwrap_or(u16::MAX);
+        let skipped = skipped(sent);
         self.jobs.borrow_mut().done(id, Ended { newest, skipped });
     }
 
@@ -214,6 +223,11 @@ impl Populate {
         self.skipped.borrow_mut().add(cause.label(), 1);
         self.jobs.borrow_mut().failed(id, cause, now);
     }
+}
+
+/// How many URLs gave nothing.
+fn skipped(sent: &Sent) -> u16 {
+    u16::try_from(sent.skipped.len()).unwrap_or(u16::MAX)
 }
 
 fn mark((timestamp, value): (u32, Option<f64>)) -> Mark {
