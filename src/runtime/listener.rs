@@ -1,12 +1,11 @@
 //! One listener per shard and address: SO_REUSEPORT lets the kernel share connections out.
 
 use super::shard::Shard;
+use super::socket;
 use super::{connection, line};
 use crate::config::Listen;
-use glommio::net::TcpListener;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io;
-use std::os::fd::{FromRawFd, IntoRawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -43,9 +42,7 @@ pub enum Speaks {
 }
 
 /// Accepts until the service drains. An accept that fails (EMFILE, a client that has gone) costs a pause.
-pub async fn run(shard: Rc<Shard>, socket: Socket, speaks: Speaks) {
-    // SAFETY: the socket gives its descriptor up to the listener.
-    let listener = unsafe { TcpListener::from_raw_fd(socket.into_raw_fd()) };
+pub async fn run(shard: Rc<Shard>, listener: socket::Listener, speaks: Speaks) {
     loop {
         while shard.connections.full() {
             glommio::timer::sleep(PAUSE).await;

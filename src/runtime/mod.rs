@@ -3,6 +3,7 @@
 //! [`run`] is the recipe: bind, connect the mesh, spawn, serve, drain.
 
 mod admin;
+mod buffered;
 mod clock;
 mod connection;
 mod connections;
@@ -25,9 +26,11 @@ mod populate;
 mod quota_file;
 mod recipe;
 mod reload;
+mod ring;
 mod shard;
 mod signals;
 mod skyline;
+mod socket;
 mod statsd;
 mod store;
 mod sweep;
