@@ -162,7 +162,7 @@ impl Session<'_> {
 
     /// How long the next read may take.
     fn arm(&mut self, connection: &Connection) {
-        let now_ms = self.shard.clock.now().ms();
+        let now_ms = self.shard.clock.recent_ms();
         let (waits, deadline_ms) = if self.rest.is_empty() {
             self.began_ms = 0;
             (Waits::Idle, now_ms + self.deadlines().idle_ms)
@@ -226,9 +226,9 @@ impl Session<'_> {
         let shard = self.shard;
         loop {
             let out = &mut self.out;
-            let over = shard.turn(|p, now| p.answers(connection, out, &shard.clock.date(), now));
+            let over = shard.turn(|p, now| p.answers(connection, out, &shard.clock.date(now), now));
             if !self.out.is_empty() {
-                let until = shard.clock.now().ms() + self.deadlines().request_ms;
+                let until = shard.clock.recent_ms() + self.deadlines().request_ms;
                 shard.connections.waits(self.index, Waits::Client, until);
                 stream.send(&mut self.out).await?;
             }
