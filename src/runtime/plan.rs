@@ -237,9 +237,6 @@ pub async fn serve(plan: ShardPlan, table: Table, own: Own, ends: Ends) {
 
 /// A ring of our own for the clients' sockets, where the kernel has what it needs.
 fn drive(shard: &Rc<Shard>) -> Option<Rc<Ring>> {
-    if std::env::var_os("FLUX_POLL").is_some() {
-        return None;
-    }
     match Ring::new(shard.connections.buffered.clone()) {
         Ok(ring) => {
             glommio::spawn_local(ring::run(ring.clone())).detach();

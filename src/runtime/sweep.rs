@@ -6,6 +6,7 @@ use super::control::Phase;
 use super::mesh::{Ends, Mesh, Parcel};
 use super::shard::Shard;
 use crate::config::Durability;
+use crate::telemetry::latency::Stage;
 use glommio::Task;
 use glommio::channels::shared_channel::ConnectedReceiver;
 use std::cell::Cell;
@@ -89,10 +90,13 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
     let mut sweeps = 0u64;
     let mut met = Phase::Starting;
     loop {
+        let due_us = shard.clock.now().us + SWEEP.as_micros() as u64;
         glommio::timer::sleep(SWEEP).await;
         sweeps += 1;
         shard.mesh.flush();
         shard.turn(|pipeline, now| {
+            let late_us = now.us.saturating_sub(due_us);
+            pipeline.latency.record(Stage::Sweep, late_us);
             pipeline.tick(now);
             if pipeline.outbound.is_due(now.ms()) || pipeline.outbound.wants_confirmation() {
                 shard.link.ring();

@@ -2,21 +2,14 @@
 //! or by a task of ours that asks for something.
 
 use super::super::doorbell::Doorbell;
-use futures_lite::future;
 use glommio::io::BufferedFile;
 use io_uring::Submitter;
-use std::cell::RefCell;
-use std::future::Future;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd};
-use std::pin::Pin;
-use std::rc::Rc;
 
 pub struct Bell {
-    eventfd: Rc<BufferedFile>,
-    /// Posted with glommio until the kernel has rung, over several waits where ours ring before.
-    read: RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>>,
-    own: Doorbell,
+    eventfd: BufferedFile,
+    door: Doorbell,
 }
 
 impl Bell {
@@ -30,34 +23,31 @@ impl Bell {
         let eventfd = unsafe { BufferedFile::from_raw_fd(descriptor) };
         submitter.register_eventfd(eventfd.as_raw_fd())?;
         Ok(Bell {
-            eventfd: Rc::new(eventfd),
-            read: RefCell::default(),
-            own: Doorbell::default(),
+            eventfd,
+            door: Doorbell::default(),
         })
     }
 
     pub fn ring(&self) {
-        self.own.ring();
+        self.door.ring();
     }
 
+    /// Forgets that it was rung.
     pub fn hush(&self) {
-        self.own.hush();
+        self.door.hush();
     }
 
     pub async fn wait(&self) {
-        let kernel = future::poll_fn(|context| {
-            let mut slot = self.read.borrow_mut();
-            let read = slot.get_or_insert_with(|| {
-                let eventfd = self.eventfd.clone();
-                // How often it has rung says nothing; an error comes again with the next wait.
-                Box::pin(async move { drop(eventfd.read_at(0, size_of::<u64>()).await) })
-            });
-            let polled = read.as_mut().poll(context);
-            if polled.is_ready() {
-                *slot = None;
-            }
-            polled
-        });
-        future::or(self.own.wait(), kernel).await;
+        self.door.wait().await;
+    }
+
+    /// Passes on what the kernel rings, for life. A task of its own, which is woken by nothing else: each poll of
+    /// a read under way leaves a waker behind in glommio, and a task's count of them is 16 bits wide.
+    pub async fn listen(&self) {
+        // How often it has rung does not matter. There is no reason for an error: better to stay awake.
+        loop {
+            let _ = self.eventfd.read_at(0, size_of::<u64>()).await;
+            self.ring();
+        }
     }
 }

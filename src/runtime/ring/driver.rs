@@ -25,6 +25,8 @@ const LOOKS: u32 = 4;
 
 /// Drives the ring for life.
 pub async fn run(ring: Rc<Ring>) {
+    let listening = ring.clone();
+    glommio::spawn_local(async move { listening.bell.listen().await }).detach();
     loop {
         let began = Instant::now();
         let mut guard = Timer::new(GUARD);
@@ -101,15 +103,15 @@ impl Ring {
             slot.receive = Receive::Stopping;
             self.ask_cancel(index, RECEIVE);
         }
-        let before = slot.kept.len();
         for mut chunk in slot.chunks.drain(..) {
             slot.overrun |= self.buffered.is_full();
             if !slot.overrun {
-                slot.kept.extend_from_slice(self.buffers.bytes(&mut chunk));
+                let bytes = self.buffers.bytes(&mut chunk);
+                slot.kept.extend_from_slice(bytes);
+                self.buffered.change(0, bytes.len());
             }
             self.buffers.give_back(chunk);
         }
-        self.buffered.change(before, slot.kept.len());
     }
 
     fn complete(&self, completion: &cqueue::Entry) {

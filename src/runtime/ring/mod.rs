@@ -13,6 +13,8 @@ mod driver;
 mod listener;
 mod slots;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use driver::run;
 pub use listener::Listener;

@@ -110,6 +110,11 @@ impl Slots {
         self.slots.get_mut(index as usize)?.as_mut()
     }
 
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.free.len() == self.slots.len()
+    }
+
     /// For whoever holds a stream or listener.
     pub fn held(&mut self, index: u32) -> &mut Slot {
         self.find(index)
