@@ -94,17 +94,7 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
         glommio::timer::sleep(SWEEP).await;
         sweeps += 1;
         shard.mesh.flush();
-        shard.turn(|pipeline, now| {
-            let late_us = now.us.saturating_sub(due_us);
-            pipeline.latency.record(Stage::Sweep, late_us);
-            pipeline.tick(now);
-            if pipeline.outbound.is_due(now.ms()) || pipeline.outbound.wants_confirmation() {
-                shard.link.ring();
-            }
-            if pipeline.writer.waiting() > 0 || pipeline.beside.wants_store() {
-                shard.store.ring();
-            }
-        });
+        tick(shard, due_us);
         report(shard, false);
         shard.disk.keeper.ring();
         if sweeps.is_multiple_of(MINUTE_EVERY) {
@@ -158,6 +148,21 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
     shard.mesh.close();
     let left = shard.pipeline.borrow().left();
     shard.control.leave(left);
+}
+
+/// What is due by the clock.
+fn tick(shard: &Shard, due_us: u64) {
+    shard.turn(|pipeline, now| {
+        let late_us = now.us.saturating_sub(due_us);
+        pipeline.latency.record(Stage::Sweep, late_us);
+        pipeline.tick(now);
+        if pipeline.outbound.is_due(now.ms()) || pipeline.outbound.wants_confirmation() {
+            shard.link.ring();
+        }
+        if pipeline.writer.waiting() > 0 || pipeline.beside.wants_store() {
+            shard.store.ring();
+        }
+    });
 }
 
 /// Tells the populate core what became of points of earlier runs.

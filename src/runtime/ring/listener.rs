@@ -50,14 +50,17 @@ impl Listener {
 
     async fn readable(&self) {
         self.accepts.set(0);
-        let entry = opcode::PollAdd::new(Fd(self.descriptor), libc::POLLIN as u32).build();
+        self.ask_readable();
+        future::poll_fn(|context| self.poll_readable(context)).await;
+    }
+
+    fn ask_readable(&self) {
         let mut slots = self.ring.slots.borrow_mut();
         // One that nobody waited for to its end is still there.
         if !std::mem::replace(&mut slots.held(self.index).polling, true) {
+            let entry = opcode::PollAdd::new(Fd(self.descriptor), libc::POLLIN as u32).build();
             self.ring.ask(&entry.user_data(tag(self.index, READABLE)));
         }
-        drop(slots);
-        future::poll_fn(|context| self.poll_readable(context)).await;
     }
 
     fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
