@@ -1,19 +1,17 @@
 //! One connection: read, let the pipeline decide, answer in order with one send, read on.
 //!
-//! The shard's one buffer is lent to a read only while it is decoded; what is not a whole message yet
-//! moves to the connection. Replacing the socket driver means replacing [`receive`] and [`send`].
+//! What a read brings is lent only while it is decoded ([`super::socket`]); what is not a whole message yet
+//! moves to the connection.
 
 use super::connections::Waits;
 use super::shard::Shard;
+use super::socket::{Overrun, Stream};
 use crate::config;
 use crate::http::Limits;
 use crate::http::decoder::Awaiting;
 use crate::pipeline::{Abandoned, Connection, Taken};
-use futures_lite::{AsyncRead, AsyncWriteExt};
-use glommio::net::TcpStream;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -61,10 +59,6 @@ pub struct Deadlines {
     pub idle_ms: u64,
 }
 
-/// How much more is read of a message that did not come whole: as much as there is already, within
-/// these. The decoder refuses what would grow past its bounds.
-const READ_MORE_BYTES_MIN: usize = 64 * 1024;
-const READ_MORE_BYTES_MAX: usize = 256 * 1024;
 /// As short as a timer can be; what others have to do takes as long as it takes.
 const STEP_ASIDE: Duration = Duration::from_micros(1);
 /// A kept-back part above this is freed when it is empty: one large body is not remembered.
@@ -74,7 +68,7 @@ const KEPT_CAPACITY_BYTES: usize = 16 * 1024;
 const LINGER_BYTES_MAX: usize = 8 * 1024 * 1024;
 const LINGER_MS: u64 = 2000;
 
-pub async fn serve(shard: Rc<Shard>, mut stream: TcpStream) {
+pub async fn serve(shard: Rc<Shard>, mut stream: Stream) {
     let Bounds {
         limits, deadlines, ..
     } = shard.connections.bounds.get();
@@ -92,7 +86,7 @@ pub async fn serve(shard: Rc<Shard>, mut stream: TcpStream) {
     };
     // An error is the client's going away: its points are decided all the same, nobody is left to tell.
     let _ = session.run(&mut stream, &mut connection).await;
-    shard.connections.buffered(session.held, 0);
+    shard.connections.buffered.change(session.held, 0);
     shard.turn(|pipeline, _| pipeline.forget(&connection));
     shard.connections.close(index);
 }
@@ -110,12 +104,12 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    async fn run(&mut self, stream: &mut TcpStream, connection: &mut Connection) -> io::Result<()> {
+    async fn run(&mut self, stream: &mut Stream, connection: &mut Connection) -> io::Result<()> {
         let mut more = false;
         loop {
             let taken = if more {
                 if connection.is_inflating() {
-                    if self.shard.connections.buffers_full() {
+                    if self.shard.connections.buffered.is_full() {
                         return self.abandon(stream, connection, Abandoned::NoRoom).await;
                     }
                     self.step_aside().await;
@@ -123,15 +117,19 @@ impl Session<'_> {
                 self.decode_rest(connection)
             } else {
                 self.arm(connection);
-                if !self.rest.is_empty() && self.shard.connections.buffers_full() {
+                if !self.rest.is_empty() && self.shard.connections.buffered.is_full() {
                     return self.abandon(stream, connection, Abandoned::NoRoom).await;
                 }
-                match self.read(stream, connection).await? {
-                    Some(taken) => taken,
-                    None if self.shard.connections.timed_out(self.index) => {
+                match self.read(stream, connection).await {
+                    Ok(Some(taken)) => taken,
+                    Ok(None) if self.shard.connections.timed_out(self.index) => {
                         return self.abandon(stream, connection, Abandoned::TooSlow).await;
                     }
-                    None => return Ok(()),
+                    Ok(None) => return Ok(()),
+                    Err(error) if error.get_ref().is_some_and(|cause| cause.is::<Overrun>()) => {
+                        return self.abandon(stream, connection, Abandoned::NoRoom).await;
+                    }
+                    Err(error) => return Err(error),
                 }
             };
             more = taken.more;
@@ -144,7 +142,7 @@ impl Session<'_> {
 
     async fn abandon(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut Stream,
         connection: &mut Connection,
         why: Abandoned,
     ) -> io::Result<()> {
@@ -158,7 +156,7 @@ impl Session<'_> {
     /// Tells the shard what this connection keeps of unfinished requests.
     fn account(&mut self, connection: &Connection) {
         let now = self.rest.capacity() + connection.held_bytes();
-        self.shard.connections.buffered(self.held, now);
+        self.shard.connections.buffered.change(self.held, now);
         self.held = now;
     }
 
@@ -178,7 +176,7 @@ impl Session<'_> {
 
     /// How long the next read may take.
     fn arm(&mut self, connection: &Connection) {
-        let now_ms = self.shard.clock.now().ms();
+        let now_ms = self.shard.clock.recent_ms();
         let (waits, deadline_ms) = if self.rest.is_empty() {
             self.began_ms = 0;
             (Waits::Idle, now_ms + self.deadlines().idle_ms)
@@ -198,39 +196,28 @@ impl Session<'_> {
     /// Reads once and decodes. `None` at the end of the stream.
     async fn read(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut Stream,
         connection: &mut Connection,
     ) -> io::Result<Option<Taken>> {
-        let shard = self.shard;
-        if self.rest.is_empty() {
-            let length = receive(stream, |stream, context| {
-                stream.poll_read(context, &mut shard.buffer.borrow_mut())
-            })
-            .await?;
-            if length == 0 {
-                return Ok(None);
+        let (shard, rest) = (self.shard, &mut self.rest);
+        // The decoder refuses what would grow past its bounds.
+        let received = stream.receive(&shard.buffer, |bytes| {
+            if !rest.is_empty() {
+                rest.extend_from_slice(bytes);
+                return None;
             }
-            // Nothing runs between the read's return and here: the bytes are still ours.
-            let mut buffer = shard.buffer.borrow_mut();
-            let bytes = &mut buffer[..length];
             let taken = shard.turn(|p, now| p.read(connection, bytes, now));
-            self.rest.extend_from_slice(&bytes[taken.consumed..]);
-            self.account(connection);
-            return Ok(Some(taken));
-        }
-        let filled = self.rest.len();
-        let room = filled.clamp(READ_MORE_BYTES_MIN, READ_MORE_BYTES_MAX);
-        self.rest.resize(filled + room, 0);
-        let rest = &mut self.rest;
-        let length = receive(stream, |stream, context| {
-            stream.poll_read(context, &mut rest[filled..])
+            rest.extend_from_slice(&bytes[taken.consumed..]);
+            Some(taken)
+        });
+        Ok(match received.await? {
+            None => None,
+            Some(None) => Some(self.decode_rest(connection)),
+            Some(taken) => {
+                self.account(connection);
+                taken
+            }
         })
-        .await?;
-        self.rest.truncate(filled + length);
-        if length == 0 {
-            return Ok(None);
-        }
-        Ok(Some(self.decode_rest(connection)))
     }
 
     fn decode_rest(&mut self, connection: &mut Connection) -> Taken {
@@ -249,20 +236,15 @@ impl Session<'_> {
 
     /// Sends the answers of the read in order: those that are ready at once, the others when their
     /// owners have decided.
-    async fn answer(
-        &mut self,
-        stream: &mut TcpStream,
-        connection: &mut Connection,
-    ) -> io::Result<()> {
+    async fn answer(&mut self, stream: &mut Stream, connection: &mut Connection) -> io::Result<()> {
         let shard = self.shard;
         loop {
             let out = &mut self.out;
-            let over = shard.turn(|p, now| p.answers(connection, out, &shard.clock.date(), now));
+            let over = shard.turn(|p, now| p.answers(connection, out, &shard.clock.date(now), now));
             if !self.out.is_empty() {
-                let until = shard.clock.now().ms() + self.deadlines().request_ms;
+                let until = shard.clock.recent_ms() + self.deadlines().request_ms;
                 shard.connections.waits(self.index, Waits::Client, until);
-                send(stream, &self.out).await?;
-                self.out.clear();
+                stream.send(&mut self.out).await?;
             }
             if over {
                 if self.out.capacity() > KEPT_CAPACITY_BYTES {
@@ -277,39 +259,22 @@ impl Session<'_> {
 
     /// Closes so that the answer reaches a client that is still sending: half-close, read and drop a
     /// bounded amount, close.
-    async fn linger(&mut self, stream: &mut TcpStream) -> io::Result<()> {
+    async fn linger(&mut self, stream: &mut Stream) -> io::Result<()> {
         let until = self.shard.clock.now().ms() + LINGER_MS;
         self.shard
             .connections
             .waits(self.index, Waits::Client, until);
-        stream.shutdown(std::net::Shutdown::Write).await?;
-        let shard = self.shard;
+        stream.half_close()?;
         let mut dropped = 0;
         while dropped < LINGER_BYTES_MAX {
-            let length = receive(stream, |stream, context| {
-                stream.poll_read(context, &mut shard.buffer.borrow_mut())
-            })
-            .await?;
-            if length == 0 {
-                break;
+            match stream
+                .receive(&self.shard.buffer, |bytes| bytes.len())
+                .await?
+            {
+                Some(length) => dropped += length,
+                None => break,
             }
-            dropped += length;
         }
         Ok(())
     }
-}
-
-/// Reads once. The buffer is borrowed only while bytes are copied into it.
-async fn receive(
-    stream: &mut TcpStream,
-    mut read: impl FnMut(
-        Pin<&mut TcpStream>,
-        &mut std::task::Context<'_>,
-    ) -> std::task::Poll<io::Result<usize>>,
-) -> io::Result<usize> {
-    futures_lite::future::poll_fn(|context| read(Pin::new(stream), context)).await
-}
-
-async fn send(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
-    stream.write_all(bytes).await
 }

@@ -1,10 +1,12 @@
 //! The connections of one shard: who waits, and for how long. One sweep looks at all deadlines; a read
 //! has no timer of its own.
 
+use super::buffered::Buffered;
 use super::connection::Bounds;
 use crate::config;
 use std::cell::{Cell, RefCell};
 use std::os::fd::RawFd;
+use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 /// What a connection is waiting for, and until when.
@@ -36,9 +38,7 @@ pub struct Connections {
     free: RefCell<Vec<usize>>,
     open: Cell<usize>,
     max: usize,
-    /// Bytes kept of requests that are not whole yet, and how many there may be.
-    buffered: Cell<usize>,
-    buffered_max: Cell<usize>,
+    pub buffered: Rc<Buffered>,
     /// A reload changes them: the limits for connections from then on, the deadlines for all.
     pub bounds: Cell<Bounds>,
     pub accepted: Cell<u64>,
@@ -51,8 +51,7 @@ impl Connections {
             free: RefCell::default(),
             open: Cell::new(0),
             max,
-            buffered: Cell::new(0),
-            buffered_max: Cell::new(http.buffered_bytes_max),
+            buffered: Rc::new(Buffered::new(http.buffered_bytes_max)),
             bounds: Cell::new(Bounds::of(http, line)),
             accepted: Cell::new(0),
         }
@@ -60,7 +59,7 @@ impl Connections {
 
     /// The configuration was read again.
     pub fn switch(&self, http: &config::Http, line: &config::Line) {
-        self.buffered_max.set(http.buffered_bytes_max);
+        self.buffered.switch(http.buffered_bytes_max);
         self.bounds.set(Bounds::of(http, line));
     }
 
@@ -100,19 +99,6 @@ impl Connections {
 
     pub fn count(&self) -> usize {
         self.open.get()
-    }
-
-    /// A connection keeps `now` bytes of an unfinished request where it kept `before`.
-    pub fn buffered(&self, before: usize, now: usize) {
-        self.buffered.set(self.buffered.get() - before + now);
-    }
-
-    pub fn buffered_bytes(&self) -> usize {
-        self.buffered.get()
-    }
-
-    pub fn buffers_full(&self) -> bool {
-        self.buffered.get() >= self.buffered_max.get()
     }
 
     pub fn full(&self) -> bool {

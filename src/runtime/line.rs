@@ -4,21 +4,17 @@
 use super::connections::Waits;
 use super::control::Phase;
 use super::shard::Shard;
+use super::socket::Stream;
 use crate::pipeline::{Fed, Feed};
-use futures_lite::{AsyncRead, future};
-use glommio::net::TcpStream;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Bytes of one read: a thousand lines, and what a connection holds at most while it waits for room.
-const READ_BYTES: usize = 64 * 1024;
 /// How soon lines that found no room are offered again; a budget frees as frames are delivered.
 const PAUSE: Duration = Duration::from_millis(10);
 
-pub async fn serve(shard: Rc<Shard>, stream: TcpStream) {
+pub async fn serve(shard: Rc<Shard>, stream: Stream) {
     // Where there is no place for another connection it gives way like all idle ones, long before its deadline.
     let index = shard.connections.open(stream.as_raw_fd(), u64::MAX);
     let mut session = Session {
@@ -30,7 +26,7 @@ pub async fn serve(shard: Rc<Shard>, stream: TcpStream) {
     };
     // An error is the sender's going away. The beginning of a line that has no end is no point.
     let _ = session.run(stream).await;
-    shard.connections.buffered(session.held, 0);
+    shard.connections.buffered.change(session.held, 0);
     shard.connections.close(index);
 }
 
@@ -45,7 +41,7 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    async fn run(&mut self, mut stream: TcpStream) -> io::Result<()> {
+    async fn run(&mut self, mut stream: Stream) -> io::Result<()> {
         let connections = &self.shard.connections;
         let clock = &self.shard.clock;
         loop {
@@ -57,7 +53,7 @@ impl Session<'_> {
                 }
                 return Ok(());
             };
-            while fed.blocked || connections.buffers_full() && self.rest.is_empty() {
+            while fed.blocked || connections.buffered.is_full() && self.rest.is_empty() {
                 if self.shard.control.phase() > Phase::Draining {
                     return Ok(());
                 }
@@ -70,39 +66,25 @@ impl Session<'_> {
     }
 
     /// Reads once and takes the lines. `None` at the end of the stream.
-    async fn read(&mut self, stream: &mut TcpStream) -> io::Result<Option<Fed>> {
-        let shard = self.shard;
-        if self.rest.is_empty() {
-            let read = future::poll_fn(|context| {
-                let buffer = &mut shard.buffer.borrow_mut()[..READ_BYTES];
-                Pin::new(&mut *stream).poll_read(context, buffer)
-            });
-            let length = read.await?;
-            if length == 0 {
-                return Ok(None);
+    async fn read(&mut self, stream: &mut Stream) -> io::Result<Option<Fed>> {
+        let (shard, feed, rest) = (self.shard, &mut self.feed, &mut self.rest);
+        let received = stream.receive(&shard.buffer, |bytes| {
+            if !rest.is_empty() {
+                rest.extend_from_slice(bytes);
+                return None;
             }
-            // Nothing runs between the read's return and here: the bytes are still ours.
-            let buffer = shard.buffer.borrow();
-            let bytes = &buffer[..length];
-            let feed = &mut self.feed;
             let fed = shard.turn(|pipeline, now| pipeline.feed(feed, bytes, now));
-            self.rest.extend_from_slice(&bytes[fed.consumed..]);
-            drop(buffer);
-            self.account();
-            return Ok(Some(fed));
-        }
-        let filled = self.rest.len();
-        self.rest.resize(filled + READ_BYTES, 0);
-        let rest = &mut self.rest;
-        let read = future::poll_fn(|context| {
-            Pin::new(&mut *stream).poll_read(context, &mut rest[filled..])
+            rest.extend_from_slice(&bytes[fed.consumed..]);
+            Some(fed)
         });
-        let length = read.await?;
-        self.rest.truncate(filled + length);
-        if length == 0 {
-            return Ok(None);
-        }
-        Ok(Some(self.feed_rest()))
+        Ok(match received.await? {
+            None => None,
+            Some(None) => Some(self.feed_rest()),
+            Some(fed) => {
+                self.account();
+                fed
+            }
+        })
     }
 
     fn feed_rest(&mut self) -> Fed {
@@ -120,7 +102,7 @@ impl Session<'_> {
 
     fn account(&mut self) {
         let now = self.rest.capacity();
-        self.shard.connections.buffered(self.held, now);
+        self.shard.connections.buffered.change(self.held, now);
         self.held = now;
     }
 }

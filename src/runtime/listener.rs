@@ -1,8 +1,8 @@
 //! One listener per shard and address: SO_REUSEPORT lets the kernel share connections out. Activated ones are
 //! shared out by [`crate::preflight::of_shard`].
 
-use super::arrivals::Arrivals;
 use super::shard::Shard;
+use super::socket;
 use super::{connection, line};
 use crate::config::Listen;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -43,16 +43,12 @@ pub enum Speaks {
 }
 
 /// Accepts until the service drains. An accept that fails (EMFILE, a client that has gone) costs a pause.
-pub async fn run(shard: Rc<Shard>, socket: Socket, speaks: Speaks) {
-    // Of a socket that was bound, this cannot fail.
-    let Ok(arrivals) = Arrivals::of(socket) else {
-        return;
-    };
+pub async fn run(shard: Rc<Shard>, listener: socket::Listener, speaks: Speaks) {
     loop {
         while shard.connections.full() {
             glommio::timer::sleep(PAUSE).await;
         }
-        match arrivals.next().await {
+        match listener.accept().await {
             Ok(stream) => {
                 let shard = shard.clone();
                 match speaks {

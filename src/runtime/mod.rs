@@ -4,6 +4,7 @@
 
 mod admin;
 mod arrivals;
+mod buffered;
 mod clock;
 mod connection;
 mod connections;
@@ -28,9 +29,11 @@ mod quota_file;
 mod recent;
 mod recipe;
 mod reload;
+mod ring;
 mod shard;
 mod signals;
 mod skyline;
+mod socket;
 mod statsd;
 mod store;
 mod supervisor;

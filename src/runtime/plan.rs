@@ -8,9 +8,10 @@ use super::journal::disk::{self, Disk};
 use super::journal::files::Folder;
 use super::mesh::{Ends, Mesh};
 use super::recipe::{Own, entries_max};
+use super::ring::{self, Ring};
 use super::shard::Shard;
 use super::store::Redis;
-use super::{file_link, link, listener, nudge, statsd, store, sweep};
+use super::{file_link, link, listener, nudge, socket, statsd, store, sweep};
 use crate::api::Api;
 use crate::budget::Budgets;
 use crate::carbon::outbound::{self, Outbound};
@@ -223,12 +224,35 @@ pub async fn serve(plan: ShardPlan, table: Table, own: Own, ends: Ends) {
         }
         (None, None) => unreachable!("opened when it is not Redis"),
     }
-    let accepting = own
-        .listeners
-        .into_iter()
-        .map(|(socket, speaks)| glommio::spawn_local(listener::run(shard.clone(), socket, speaks)))
-        .collect();
+    let ring = drive(&shard);
+    let mut accepting = Vec::new();
+    for (socket, speaks) in own.listeners {
+        match socket::Listener::new(socket, ring.clone()) {
+            Ok(listener) => {
+                let task = listener::run(shard.clone(), listener, speaks);
+                accepting.push(glommio::spawn_local(task));
+            }
+            Err(error) => shard.logger.error(format_args!("cannot listen: {error}")),
+        }
+    }
     drop(plan);
     shard.control.meet();
     sweep::run(&shard, accepting).await;
+}
+
+/// A ring of our own for the clients' sockets, where the kernel has what it needs.
+fn drive(shard: &Rc<Shard>) -> Option<Rc<Ring>> {
+    match Ring::new(shard.connections.buffered.clone()) {
+        Ok(ring) => {
+            glommio::spawn_local(ring::run(ring.clone())).detach();
+            Some(ring)
+        }
+        Err(error) => {
+            shard.logger.info(format_args!(
+                "{}: clients are served by readiness polls: this kernel has no ring for them ({error})",
+                shard.name()
+            ));
+            None
+        }
+    }
 }

@@ -153,7 +153,7 @@ impl Shard {
         counters.http.connections_refused = self.accept_errors.get();
         gauges.carbon_connected = u64::from(self.carbon.is_up());
         gauges.last_up = u64::from(self.last.is_up());
-        gauges.buffered_bytes = self.connections.buffered_bytes() as u64;
+        gauges.buffered_bytes = self.connections.buffered.bytes() as u64;
         gauges.connections_open = self.connections.count() as u64;
         gauges.connections_max = self.connections.max() as u64;
         snapshot

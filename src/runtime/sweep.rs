@@ -7,6 +7,7 @@ use super::drain::Drain;
 use super::mesh::{Ends, Mesh, Parcel};
 use super::shard::Shard;
 use crate::config::Durability;
+use crate::telemetry::latency::Stage;
 use glommio::Task;
 use glommio::channels::shared_channel::ConnectedReceiver;
 use std::cell::Cell;
@@ -91,19 +92,12 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
     let mut met = Phase::Starting;
     let mut drain = Drain::default();
     loop {
+        let due_us = shard.clock.now().us + SWEEP.as_micros() as u64;
         glommio::timer::sleep(SWEEP).await;
         sweeps += 1;
         shard.control.swept(shard.index);
         shard.mesh.flush();
-        shard.turn(|pipeline, now| {
-            pipeline.tick(now);
-            if pipeline.outbound.is_due(now.ms()) || pipeline.outbound.wants_confirmation() {
-                shard.link.ring();
-            }
-            if pipeline.writer.waiting() > 0 || pipeline.beside.wants_store() {
-                shard.store.ring();
-            }
-        });
+        tick(shard, due_us);
         report(shard, false);
         shard.disk.keeper.ring();
         if sweeps.is_multiple_of(MINUTE_EVERY) {
@@ -164,6 +158,21 @@ fn meet_deadlines(shard: &Shard, phase: Phase, drain: &mut Drain) {
     for health in [&shard.carbon, &shard.last, &shard.disk.health] {
         health.report(shard.logger, &shard.name(), now.unix_seconds);
     }
+}
+
+/// What is due by the clock.
+fn tick(shard: &Shard, due_us: u64) {
+    shard.turn(|pipeline, now| {
+        let late_us = now.us.saturating_sub(due_us);
+        pipeline.latency.record(Stage::Sweep, late_us);
+        pipeline.tick(now);
+        if pipeline.outbound.is_due(now.ms()) || pipeline.outbound.wants_confirmation() {
+            shard.link.ring();
+        }
+        if pipeline.writer.waiting() > 0 || pipeline.beside.wants_store() {
+            shard.store.ring();
+        }
+    });
 }
 
 /// Tells the populate core what became of points of earlier runs.

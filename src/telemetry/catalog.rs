@@ -539,6 +539,11 @@ pub static METRICS: &[Metric] = &[
         "A journal write, with its fdatasync where durability is fsync.",
         Stage::Commit,
     ),
+    histogram(
+        "flux_sweep_lateness_seconds",
+        "From when a shard's sweep was due to when it ran.",
+        Stage::Sweep,
+    ),
     family(
         "flux_config_reloads_total",
         &["outcome"],

@@ -31,15 +31,18 @@ pub enum Stage {
     Delivery,
     /// A journal write begun → written, and synced where that is asked for.
     Commit,
+    /// When a shard's sweep was due → when it ran.
+    Sweep,
 }
 
 impl Stage {
-    pub const ALL: [Stage; 5] = [
+    pub const ALL: [Stage; 6] = [
         Stage::Request,
         Stage::Lookup,
         Stage::Owner,
         Stage::Delivery,
         Stage::Commit,
+        Stage::Sweep,
     ];
 }
 

@@ -66,6 +66,11 @@ impl Client {
         self.stream.write_all(bytes)
     }
 
+    /// To send from another thread.
+    pub fn clone_sender(&self) -> TcpStream {
+        self.stream.try_clone().expect("a descriptor is free")
+    }
+
     pub fn finish_sending(&mut self) {
         self.stream
             .shutdown(Shutdown::Write)

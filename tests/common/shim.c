@@ -4,11 +4,13 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -54,6 +56,24 @@ static int strike(int fd) {
 #define NEXT(name) \
     static __typeof__(&name) next; \
     if (!next) next = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
+
+/* A kernel older than 6.1, as far as a ring shows it. */
+long syscall(long number, ...) {
+    NEXT(syscall);
+    long a[6];
+    va_list rest;
+    va_start(rest, number);
+    for (int i = 0; i < 6; i++) a[i] = va_arg(rest, long);
+    va_end(rest);
+    if (number == SYS_io_uring_setup && getenv("SHIM_NO_DEFER_TASKRUN")) {
+        const uint32_t defer_taskrun = 1u << 13, *parameters = (const uint32_t *)a[1];
+        if (parameters[2] & defer_taskrun) {
+            errno = EINVAL;
+            return -1;
+        }
+    }
+    return next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
 
 ssize_t write(int fd, const void *bytes, size_t count) {
     NEXT(write);

@@ -1,0 +1,179 @@
+//! The one task that hands to the kernel what was asked for, and takes what has completed.
+//!
+//! While there is work it stays, letting the tasks it has woken run between two looks: a turn of glommio's
+//! own (its timers, its rings, going to sleep and waking up) costs as much as a request. [`HOLD`] bounds that.
+
+use super::buffers::Chunk;
+use super::slots::{Receive, Slot};
+use super::{READABLE, RECEIVE, Ring, SEND, untag};
+use futures_lite::future;
+use glommio::timer::Timer;
+use io_uring::{IoUring, cqueue};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How long glommio's timers and rings wait for us at the most while there is work.
+const HOLD: Duration = Duration::from_micros(250);
+/// As short as a timer can be: the executor looks at everything once and does not sleep.
+const STEP_ASIDE: Duration = Duration::from_micros(1);
+/// glommio can go to sleep although we want to run (docs/decisions/0002). A timer of this length is pending
+/// as long as we do.
+const GUARD: Duration = Duration::from_micros(500);
+/// Looks without anything new before the executor may sleep. The tasks that completions have woken, the
+/// journal's write that they ask for, and those who wait for it have run by then.
+const LOOKS: u32 = 4;
+
+/// Drives the ring for life.
+pub async fn run(ring: Rc<Ring>) {
+    let listening = ring.clone();
+    glommio::spawn_local(async move { listening.bell.listen().await }).detach();
+    loop {
+        let began = Instant::now();
+        let mut guard = Timer::new(GUARD);
+        // Only that it is pending counts.
+        future::poll_once(&mut guard).await;
+        let mut looks = 0;
+        while looks < LOOKS && began.elapsed() < HOLD {
+            looks = if ring.turn() { 0 } else { looks + 1 };
+            future::yield_now().await;
+        }
+        if looks < LOOKS {
+            Timer::new(STEP_ASIDE).await;
+        } else {
+            drop(guard);
+            ring.sleep().await;
+        }
+    }
+}
+
+impl Ring {
+    /// Until there is something to do.
+    async fn sleep(&self) {
+        self.uring.borrow_mut().completion().enable_eventfd();
+        self.bell.hush();
+        // What came before nobody rings for.
+        if !self.has_work() {
+            self.bell.wait().await;
+        }
+        self.uring.borrow_mut().completion().disable_eventfd();
+    }
+
+    fn has_work(&self) -> bool {
+        let given = !self.given.borrow().is_empty() || !self.interrupted.borrow().is_empty();
+        given || is_due(&mut self.uring.borrow_mut())
+    }
+
+    /// One look. `false`: there was nothing.
+    fn turn(&self) -> bool {
+        self.settle();
+        let mut uring = self.uring.borrow_mut();
+        if !is_due(&mut uring) {
+            return false;
+        }
+        // What it does not take at once (EINTR, EAGAIN) it takes in the next turn.
+        let _ = uring.submit();
+        for completion in uring.completion() {
+            self.complete(&completion);
+        }
+        true
+    }
+
+    /// After the tasks of the last turn have run. What was not taken is copied out, and the client is not
+    /// read any further; who still waits for bytes and is not receiving any more (the buffers had run out, or it
+    /// was stopped) receives again.
+    fn settle(&self) {
+        for index in self.given.borrow_mut().drain(..) {
+            if let Some(slot) = self.slots.borrow_mut().find(index)
+                && !slot.chunks.is_empty()
+            {
+                self.keep(index, slot);
+            }
+        }
+        for index in self.interrupted.borrow_mut().drain(..) {
+            if let Some(slot) = self.slots.borrow_mut().find(index)
+                && slot.waits_for_bytes()
+            {
+                self.ask_receive(index, slot);
+            }
+        }
+    }
+
+    fn keep(&self, index: u32, slot: &mut Slot) {
+        if slot.receive == Receive::On {
+            slot.receive = Receive::Stopping;
+            self.ask_cancel(index, RECEIVE);
+        }
+        for mut chunk in slot.chunks.drain(..) {
+            slot.overrun |= self.buffered.is_full();
+            if !slot.overrun {
+                let bytes = self.buffers.bytes(&mut chunk);
+                slot.kept.extend_from_slice(bytes);
+                self.buffered.change(0, bytes.len());
+            }
+            self.buffers.give_back(chunk);
+        }
+    }
+
+    fn complete(&self, completion: &cqueue::Entry) {
+        let (index, kind) = untag(completion);
+        let mut slots = self.slots.borrow_mut();
+        let Some(slot) = slots.find(index) else {
+            return;
+        };
+        match kind {
+            RECEIVE => self.received(index, slot, completion),
+            SEND => {
+                slot.sent = Some(completion.result());
+                slot.wake();
+            }
+            READABLE => {
+                slot.polling = false;
+                slot.ready = true;
+                slot.wake();
+            }
+            // A cancel that came too late; what it was for completes without it.
+            _ => return,
+        }
+        if slot.abandoned && !slot.is_under_way() {
+            slots.remove(index);
+        }
+    }
+
+    fn received(&self, index: u32, slot: &mut Slot, completion: &cqueue::Entry) {
+        let (result, flags) = (completion.result(), completion.flags());
+        if let Some(buffer) = cqueue::buffer_select(flags) {
+            let chunk = Chunk::new(buffer, result.max(0) as usize);
+            if result > 0 && !slot.abandoned {
+                slot.chunks.push_back(chunk);
+                self.given.borrow_mut().push(index);
+                slot.wake();
+            } else {
+                self.buffers.give_back(chunk);
+            }
+        }
+        if cqueue::more(flags) {
+            return;
+        }
+        slot.receive = Receive::Off;
+        match -result {
+            // The last bytes of this receive; no buffer was left; we have stopped it.
+            ..0 | libc::ENOBUFS | libc::ECANCELED => {}
+            end => {
+                slot.end = Some(end);
+                slot.wake();
+            }
+        }
+        if slot.waits_for_bytes() {
+            self.interrupted.borrow_mut().push(index);
+        }
+    }
+}
+
+/// Something to hand over, or something to take. Completions are made when we ask for them: until then the
+/// kernel only says that there would be some.
+fn is_due(uring: &mut IoUring) -> bool {
+    let entries = uring.submission();
+    let due = !entries.is_empty() || entries.taskrun() || entries.cq_overflow();
+    drop(entries);
+    due || !uring.completion().is_empty()
+}
