@@ -128,6 +128,11 @@ impl Writer {
         self.by_hash.len()
     }
 
+    /// Whether there is something to write.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// Marks that were turned away because the writer was full; never goes down.
     pub fn refused_marks(&self) -> u64 {
         self.refused_marks

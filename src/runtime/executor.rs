@@ -8,8 +8,8 @@ use std::time::Duration;
 /// Locked memory for O_DIRECT buffers, of which there are none: glommio's default is 10 MiB each.
 const IO_MEMORY_BYTES: usize = 64 * 1024;
 /// Threads for what may block, each of which may hold one: dialling carbon or appending to a file, dialling or
-/// asking the store, writing the journal, keeping its folder, resolving statsd's name.
-const BLOCKING_THREADS: usize = 5;
+/// asking the store, writing to it, writing the journal, keeping its folder, resolving statsd's name.
+const BLOCKING_THREADS: usize = 6;
 /// glommio's clock for tasks that run for long. Ours never do; and a timer that fires just before tasks
 /// are looked at makes glommio sleep instead of running them (docs/decisions/0002), so it is rare.
 const PREEMPT: Duration = Duration::from_secs(1);

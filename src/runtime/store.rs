@@ -217,21 +217,44 @@ fn carry_out(shard: &Shard, line: &Line, event: Event) {
 /// The embedded store: the same questions, answered by the blocking pool.
 pub async fn run_embedded(shard: Rc<Shard>, store: Arc<embedded::Store>) {
     shard.last.up();
-    let mut round_at_ms = 0;
+    let round = Rc::new(Turn::default());
     while shard.control.phase() < Phase::Stopped {
         // Only Redis has a place for them: Vista reads nothing else.
         while shard.turn(|pipeline, _| pipeline.take_extra()).is_some() {}
-        let now_ms = shard.clock.now().ms();
-        // A stop waits for nothing.
-        let due = now_ms >= round_at_ms || shard.control.phase() >= Phase::Draining;
-        let mut worked = look_up(&shard, &store).await | check(&shard, &store).await;
-        if due && write(&shard, &store).await {
-            worked = true;
-            round_at_ms = now_ms + ROUND_EVERY_MS;
+        if round.is_due(&shard) {
+            round.writing.set(true);
+            let (shard, store, round) = (shard.clone(), store.clone(), round.clone());
+            glommio::spawn_local(async move {
+                write(&shard, &store).await;
+                round.over(&shard);
+            })
+            .detach();
         }
-        if !worked {
+        if !(look_up(&shard, &store).await | check(&shard, &store).await) {
             shard.store.wait().await;
         }
+    }
+}
+
+/// Whose turn it is to write. Requests wait for look-ups, which therefore never wait for a write: redb reads beside it.
+#[derive(Default)]
+struct Turn {
+    writing: Cell<bool>,
+    after_ms: Cell<u64>,
+}
+
+impl Turn {
+    fn is_due(&self, shard: &Shard) -> bool {
+        // A stop waits for nothing.
+        let due = shard.clock.now().ms() >= self.after_ms.get()
+            || shard.control.phase() >= Phase::Draining;
+        due && !self.writing.get() && shard.pipeline.borrow().writer.has_ready()
+    }
+
+    fn over(&self, shard: &Shard) {
+        self.writing.set(false);
+        self.after_ms.set(shard.clock.now().ms() + ROUND_EVERY_MS);
+        shard.store.ring();
     }
 }
 
@@ -284,11 +307,8 @@ struct Round {
 }
 
 /// Writes what waits in one transaction.
-async fn write(shard: &Shard, store: &Arc<embedded::Store>) -> bool {
+async fn write(shard: &Shard, store: &Arc<embedded::Store>) {
     let mut round = gather(shard).await;
-    if round.ids.is_empty() {
-        return false;
-    }
     let store = store.clone();
     let marks = std::mem::take(&mut round.marks);
     let result = glommio::executor()
@@ -305,7 +325,6 @@ async fn write(shard: &Shard, store: &Arc<embedded::Store>) -> bool {
         shard.last.complains(&error);
         glommio::timer::sleep(RETRY).await;
     }
-    true
 }
 
 async fn gather(shard: &Shard) -> Round {
