@@ -153,7 +153,7 @@ mod tests {
   listening on 127.0.0.1:8000; admin on 127.0.0.1:8001
   no carbon is configured: points are appended to ./flux-data/points.carbon (at most 1 GiB, then 429); replay them with: nc carbon 2003 < ./flux-data/points.carbon
   last store: embedded in ./flux-data
-  durability journal: a 204 means written to the journal, and survives a crash; limits: 256 MiB in flight per shard, 4 GiB of journal (then 429), 10000 connections, bodies of 4 MiB
+  durability journal: a 204 means written to the journal, and survives a crash; limits: 384 MiB in flight per shard, 4 GiB of journal (then 429), 10000 connections, bodies of 4 MiB
   a new API key is in ./flux-data/key
 ",
             env!("CARGO_PKG_VERSION")

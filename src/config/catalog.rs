@@ -237,7 +237,7 @@ pub static CATALOG: &[Setting] = &[
         points.in_flight_bytes_max,
         65_536..=68_719_476_736,
         "Bytes of points accepted and not yet delivered, of each shard (429 above); a point takes 80 and its name.",
-        "a point counts until the redo window has passed, so this is also a rate: two million points a second with names of 50 characters, or as many while carbon is away."
+        "a point counts until the redo window has passed, so this is also a rate: nearly three million points a second with names of 50 characters, or as many while carbon is away."
     ),
     Setting {
         section: "points",

@@ -327,7 +327,7 @@ impl Default for Config {
                 age_seconds_max: 3600,
                 future_seconds_max: 60,
                 points_per_request_max: 50_000,
-                in_flight_bytes_max: 256 * 1024 * 1024,
+                in_flight_bytes_max: 384 * 1024 * 1024,
                 whisper_path: "/opt/graphite/storage/whisper".into(),
                 skip: SKIP.map(str::to_owned).to_vec(),
                 do_not_skip: DO_NOT_SKIP.map(str::to_owned).to_vec(),

@@ -146,8 +146,8 @@ mod tests {
     fn a_change_that_needs_another_with_a_restart_is_refused() {
         let running = Config::default();
         let mut read = running.clone();
-        read.http.body_bytes_max *= 64;
-        read.points.in_flight_bytes_max *= 64;
+        read.http.body_bytes_max *= 128;
+        read.points.in_flight_bytes_max *= 128;
         let problems = reload(&running, &read).unwrap_err();
         assert_eq!(problems.0[0].path, "http.body_bytes_max");
     }
