@@ -124,6 +124,12 @@ impl Block {
         (header.hash, point, next)
     }
 
+    /// The hashes of at most so many points from a place on.
+    pub fn hashes(&self, from: Place, points_max: usize) -> impl Iterator<Item = NameHash> {
+        let headers = self.headers.iter().skip(from.index);
+        headers.take(points_max).map(|header| header.hash)
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (NameHash, Point<'_>)> {
         let mut place = Place::default();
         std::iter::from_fn(move || {

@@ -127,6 +127,11 @@ impl Frame {
         (self.points, self.cost, self.opened_ms) = (0, 0, 0);
     }
 
+    /// Of its marks, in their order.
+    pub fn hashes(&self) -> impl Iterator<Item = NameHash> {
+        self.markings.iter().map(|marking| marking.hash)
+    }
+
     /// The marks that its delivery allows: hash, name, mark, and whether it was accepted unchecked.
     pub fn marks(&self) -> impl Iterator<Item = (NameHash, &str, Mark, bool)> {
         self.markings.iter().map(|m| {

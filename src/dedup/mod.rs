@@ -18,6 +18,9 @@ use std::collections::HashMap;
 use table::{Evicted, Position, Table};
 use watch::Watch;
 
+/// Points whose places in the table are fetched together: 16 KiB of cache lines, half of a first-level cache.
+const TOUCHED_AHEAD: usize = 256;
+
 /// Names under it are de-duplicated even with `last.check = false`: Vista repeats itself by design.
 const ALWAYS_CHECKED: &str = "vista.";
 
@@ -104,8 +107,15 @@ impl Owner {
         let open = self.free.pop().unwrap_or(self.open.len());
         let mut waiting = 0;
         let mut place = Place::default();
+        // A single point has nothing to overlap with.
+        let mut ahead = usize::from(group.block.points() == 1);
         for part in &group.parts {
             for _ in 0..part.points {
+                if ahead == 0 {
+                    ahead = TOUCHED_AHEAD;
+                    self.table.touch(group.block.hashes(place, ahead));
+                }
+                ahead -= 1;
                 let (hash, point, next) = group.block.at(place);
                 match self.fate(hash, point) {
                     Fate::Unknown => {

@@ -74,6 +74,15 @@ impl Segment {
         &mut self.slots[index]
     }
 
+    /// Brings the slot where a search would begin into the CPU's cache.
+    #[inline]
+    pub fn touch(&self, hash: NameHash) -> u32 {
+        match self.entries {
+            0 => 0,
+            _ => self.slots[home(halves(hash), self.slots.len())].flags,
+        }
+    }
+
     #[inline]
     pub fn find(&self, hash: NameHash) -> Option<usize> {
         if self.entries == 0 {

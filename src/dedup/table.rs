@@ -78,6 +78,17 @@ impl Table {
         }
     }
 
+    /// Brings what these look-ups will read into the CPU's cache. A table of many metrics is larger than that,
+    /// and a look-up that decides something waits for memory before the next one may begin; these loads do not depend
+    /// on each other, so the CPU waits for many of them at once.
+    pub fn touch(&self, hashes: impl Iterator<Item = NameHash>) {
+        let segments = self.segments.len();
+        let seen = hashes.fold(0, |seen, hash| {
+            seen ^ self.segments[segment_of(hash, segments)].touch(hash)
+        });
+        std::hint::black_box(seen);
+    }
+
     /// Counts as a use.
     pub fn get(&mut self, hash: NameHash) -> Option<Entry> {
         self.locate(hash).map(|(_, entry)| entry)

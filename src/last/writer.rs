@@ -138,6 +138,16 @@ impl Writer {
         self.refused_marks
     }
 
+    /// Brings what [`Writer::push`] will look at into the CPU's cache: these loads do not depend on each other, and
+    /// those of one push on the next do.
+    pub fn touch(&self, hashes: impl Iterator<Item = NameHash>) {
+        let seen = hashes.fold(0, |seen, hash| {
+            let slot = self.by_hash.get(&hash);
+            seen ^ slot.map_or(0, |&slot| self.slots[slot as usize].mark.timestamp)
+        });
+        std::hint::black_box(seen);
+    }
+
     /// `unchecked`: the point was accepted without knowing what the store holds.
     pub fn push(&mut self, name: &str, hash: NameHash, mark: Mark, unchecked: bool) -> Pushed {
         if let Some(&slot) = self.by_hash.get(&hash) {

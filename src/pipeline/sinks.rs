@@ -70,6 +70,7 @@ impl Pipeline {
                 Lane::Recovered => recovered.delivered(frame.cost),
                 Lane::Own => {}
             }
+            writer.touch(frame.hashes());
             for (hash, name, mark, unchecked) in frame.marks() {
                 writer.push(name, hash, mark, unchecked);
             }
