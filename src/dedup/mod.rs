@@ -6,6 +6,7 @@
 
 pub mod lookup;
 mod segment;
+mod sieve;
 pub mod table;
 pub mod watch;
 

@@ -1,6 +1,8 @@
 //! What populate wants to know of an owner's metrics: from where a history is missing, and the first live
-//! timestamp that was accepted since each job was. Empty while no job is under way, and then it costs nothing.
+//! timestamp that was accepted since each job was. Empty while no job is under way, and then it costs nothing; else a bit
+//! is looked at for each point.
 
+use super::sieve::Sieve;
 use crate::point::NameHash;
 use std::collections::{BTreeMap, HashMap};
 
@@ -25,6 +27,8 @@ struct Watched {
 #[derive(Debug, Default)]
 pub struct Watch {
     metrics: HashMap<NameHash, Watched>,
+    /// Every accepted point is asked about while a job is under way, and hardly any is of a job's metric.
+    sieve: Sieve,
     /// Questions that wait for a look-up, in the order of the hashes: nothing depends on a random order.
     asked: BTreeMap<NameHash, Vec<u64>>,
     starts: Vec<Start>,
@@ -37,6 +41,11 @@ impl Watch {
     }
 
     pub fn begin(&mut self, hash: NameHash, metric: &str) {
+        if self.sieve.is_stale(self.metrics.len()) {
+            self.sieve = Sieve::default();
+            self.metrics.keys().for_each(|hash| self.sieve.hold(*hash));
+        }
+        self.sieve.hold(hash);
         let watched = self.metrics.entry(hash).or_insert_with(|| Watched {
             metric: metric.to_owned(),
             jobs: 0,
@@ -86,6 +95,9 @@ impl Watch {
     /// A live point was accepted. It is told where it is the first one to some job of its metric, or the
     /// earliest one; which jobs that concerns, the populate core knows by what it has heard before.
     pub fn accepted(&mut self, hash: NameHash, timestamp: u32) {
+        if !self.sieve.may_hold(hash) {
+            return;
+        }
         let Some(watched) = self.metrics.get_mut(&hash) else {
             return;
         };
