@@ -165,10 +165,10 @@ fn a_bad_file_is_refused_with_its_reasons_and_the_running_configuration_stays() 
     flux.reload(false, |b| {
         keys(b, "")
             .unset("http.pipeline_max")
-            .set("http.body_bytes_max", 256 << 20)
-            .set("http.inflated_bytes_max", 256 << 20)
-            .set("http.buffered_bytes_max", 1u64 << 30)
-            .set("points.in_flight_bytes_max", 1u64 << 30)
+            .set("http.body_bytes_max", 512 << 20)
+            .set("http.inflated_bytes_max", 512 << 20)
+            .set("http.buffered_bytes_max", 2u64 << 30)
+            .set("points.in_flight_bytes_max", 2u64 << 30)
             .set("journal.bytes_max", 1u64 << 40)
     });
     flux.reload(true, |b| {
