@@ -7,9 +7,9 @@
 #
 #   loadtest/populate.sh      ROUNDS=5 SECONDS_EACH=10 JOBS=100 POINTS=130000 FLUX_CPU=0 LOAD_CPU=1
 #                             RATE= requests a second; unset: half of what closed loops reach first
-#                             OFFER_WITH="chrt -f 1" lets the load and the blackhole, which stand for other machines, go
-#                             before the others on their CPU, so that their waiting for it is not taken for the
-#                             service's (needs root)
+#                             OFFER_WITH="chrt -f 2" SINK_WITH="chrt -f 1" lets the load and the blackhole, which stand for
+#                             other machines, go before the others on their CPU, so that their waiting for it is not
+#                             taken for the service's (needs root)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${ROUNDS:-5}
@@ -20,6 +20,7 @@ flux_cpu=${FLUX_CPU:-0}
 load_cpu=${LOAD_CPU:-1}
 rate=${RATE:-}
 offer_with=${OFFER_WITH:-}
+sink_with=${SINK_WITH:-}
 target=${CARGO_TARGET_DIR:-target}
 key=abcdefghijklmnopqrstuvwxyz012345
 
@@ -88,7 +89,7 @@ carbon.endpoint = "127.0.0.1:$carbon"
 cpu.shards = 1
 cpu.populate_core = $load_cpu
 TOML
-  taskset -c "$load_cpu" $offer_with "$load" blackhole "$carbon" "$report" 2>"$work/sink.log" &
+  taskset -c "$load_cpu" $sink_with "$load" blackhole "$carbon" "$report" 2>"$work/sink.log" &
   sink=$!
   "$target/release/flux" run --config "$work/flux.toml" >"$work/flux.log" 2>&1 &
   flux=$!
