@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::PointLimits;
-use super::name::{self, Letters};
+use super::name::Letters;
 use super::number;
 use super::verdict::Problem;
 
@@ -44,14 +44,6 @@ pub struct Rules<'r> {
     pub letters: Letters,
 }
 
-/// An item that keeps every rule. Its value may still not be finite: then there is nothing to send.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Checked<'n> {
-    pub name: &'n str,
-    pub timestamp: u32,
-    pub value: f64,
-}
-
 /// The rule an item broke.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fault {
@@ -67,22 +59,6 @@ impl Fault {
 }
 
 impl Item<'_> {
-    /// Name, then timestamp, then value: the order decides which of several faults is told.
-    /// `buffer` holds the name when it has to be rewritten.
-    pub fn check<'n>(
-        &'n self,
-        rules: &Rules<'_>,
-        buffer: &'n mut String,
-    ) -> Result<Checked<'n>, Fault> {
-        let name = name::finish(self, rules, buffer)?;
-        let (timestamp, value) = self.check_numbers(rules)?;
-        Ok(Checked {
-            name,
-            timestamp,
-            value,
-        })
-    }
-
     /// All but the name.
     #[inline]
     pub fn check_numbers(&self, rules: &Rules<'_>) -> Result<(u32, f64), Fault> {

@@ -217,16 +217,16 @@ fn carry_out(shard: &Shard, line: &Line, event: Event) {
 /// The embedded store: the same questions, answered by the blocking pool.
 pub async fn run_embedded(shard: Rc<Shard>, store: Arc<embedded::Store>) {
     shard.last.up();
-    let round = Rc::new(Turn::default());
+    let rounds = Rc::new(Rounds::default());
     while shard.control.phase() < Phase::Stopped {
         // Only Redis has a place for them: Vista reads nothing else.
         while shard.turn(|pipeline, _| pipeline.take_extra()).is_some() {}
-        if round.is_due(&shard) {
-            round.writing.set(true);
-            let (shard, store, round) = (shard.clone(), store.clone(), round.clone());
+        if rounds.is_due(&shard) {
+            rounds.writing.set(true);
+            let (shard, store, rounds) = (shard.clone(), store.clone(), rounds.clone());
             glommio::spawn_local(async move {
                 write(&shard, &store).await;
-                round.over(&shard);
+                rounds.over(&shard);
             })
             .detach();
         }
@@ -236,14 +236,14 @@ pub async fn run_embedded(shard: Rc<Shard>, store: Arc<embedded::Store>) {
     }
 }
 
-/// Whose turn it is to write. Requests wait for look-ups, which therefore never wait for a write: redb reads beside it.
+/// When the next round of writes begins. Requests wait for look-ups, which therefore never wait for a write: redb reads beside it.
 #[derive(Default)]
-struct Turn {
+struct Rounds {
     writing: Cell<bool>,
     after_ms: Cell<u64>,
 }
 
-impl Turn {
+impl Rounds {
     fn is_due(&self, shard: &Shard) -> bool {
         // A stop waits for nothing.
         let due = shard.clock.now().ms() >= self.after_ms.get()
