@@ -250,7 +250,8 @@ impl Pipeline {
                 more = true;
                 break;
             }
-            if connection.closing {
+            // With nothing left the decoder, which has just begun anew, would say the same.
+            if connection.closing || (consumed > 0 && consumed == buffer.len()) {
                 break;
             }
             match connection.decoder.next(&mut buffer[consumed..]) {
