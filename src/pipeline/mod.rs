@@ -35,7 +35,7 @@ use crate::last::writer::Writer;
 use crate::outputs::beside::Beside;
 use crate::point::NameHash;
 use crate::populate::address::Hosts;
-use crate::request::{ReadId, Reads};
+use crate::request::{ReadId, Reads, Ready};
 use crate::router::{Gathered, Group, Reply};
 use crate::telemetry::counters::{Counters, Endpoint};
 use crate::telemetry::latency::{Latency, Stage};
@@ -289,7 +289,7 @@ impl Pipeline {
 
     /// A message whose framing is lost, or that met a bound: answered, then closed.
     fn refuse(&mut self, id: ReadId, refusal: Refusal) {
-        let answer = verdict::refused(refusal);
+        let answer = Some(Box::new(verdict::refused(refusal)));
         self.reads.push(id, None, answer, 0, ReplyTo::REFUSED);
     }
 
@@ -305,6 +305,7 @@ impl Pipeline {
             Abandoned::NoRoom => {
                 let mut answer = verdict::busy(RETRY_AFTER_SECONDS);
                 answer.close = true;
+                let answer = Some(Box::new(answer));
                 self.reads
                     .push(connection.read, None, answer, 0, ReplyTo::REFUSED);
             }
@@ -316,7 +317,7 @@ impl Pipeline {
         let mut owners = 0;
         let large = message.body.len() > PARSED_ANYWAY_BYTES;
         let answer = if large && self.pressed && self.budgets.exhausted() {
-            verdict::busy(RETRY_AFTER_SECONDS)
+            Some(Box::new(verdict::busy(RETRY_AFTER_SECONDS)))
         } else {
             self.gathered.begin();
             let sink = &mut self.gathered;
@@ -324,17 +325,15 @@ impl Pipeline {
                 .api
                 .decide(message, now.unix_seconds, &mut self.scratch, sink)
             {
-                Decision::Points(tally) => {
-                    self.reserve(id, &tally, verdict::accepted(), now, &mut owners)
-                }
+                Decision::Points(tally) => self.reserve(id, &tally, None, now, &mut owners),
                 Decision::Partly { answer, tally } => {
-                    self.reserve(id, &tally, answer, now, &mut owners)
+                    self.reserve(id, &tally, Some(Box::new(answer)), now, &mut owners)
                 }
                 Decision::Answer { answer, tally } => {
                     self.gathered.rollback();
                     self.count(&tally, tally.problem);
                     self.note(&tally, tally.problem, &answer, now);
-                    answer
+                    Some(Box::new(answer))
                 }
                 Decision::Job => {
                     let (answer, verdicts) = self.post_job(id, message);
@@ -343,7 +342,7 @@ impl Pipeline {
                 }
                 Decision::Probe(answer) => {
                     self.effects.heartbeat = true;
-                    answer
+                    Some(Box::new(answer))
                 }
             }
         };
@@ -438,16 +437,31 @@ impl Pipeline {
         date: &Date,
         now: Now,
     ) -> bool {
-        while let Some(ready) = self.reads.next_ready(connection.read) {
-            connection.closing |= !ready.to.keep_alive || ready.answer.close;
-            let status = ready.answer.status;
-            match ready.endpoint {
-                Some(endpoint) => self.counters.http.answer(endpoint, status),
-                None => self.counters.http.refused.count(status),
-            }
-            response::write(out, &ready.answer, ready.to, date);
-        }
-        if !self.reads.complete(connection.read) {
+        let Pipeline {
+            reads, counters, ..
+        } = self;
+        let over = reads.answer(
+            connection.read,
+            |Ready {
+                 answer,
+                 endpoint,
+                 to,
+             }| {
+                let (status, close) = answer
+                    .as_ref()
+                    .map_or((204, false), |answer| (answer.status, answer.close));
+                connection.closing |= !to.keep_alive || close;
+                match endpoint {
+                    Some(endpoint) => counters.http.answer(endpoint, status),
+                    None => counters.http.refused.count(status),
+                }
+                match answer {
+                    None => response::write_accepted(out, to, date),
+                    Some(answer) => response::write(out, &answer, to, date),
+                }
+            },
+        );
+        if !over {
             return false;
         }
         let began_us = self.reads.close(connection.read);
