@@ -130,14 +130,14 @@ impl Gathered {
 
     /// The read is over: its group for `owner`, if it has one.
     pub fn take(&mut self, owner: usize, read: ReadId) -> Option<Group> {
-        if self.owners[owner].parts.is_empty() {
+        let gathered = self.owners.get_mut(owner)?;
+        if gathered.parts.is_empty() {
             return None;
         }
+        gathered.read = read;
+        gathered.from = self.shard;
         let spare = self.spare.pop().unwrap_or_default();
-        let mut group = std::mem::replace(&mut self.owners[owner], spare);
-        group.read = read;
-        group.from = self.shard;
-        Some(group)
+        Some(std::mem::replace(gathered, spare))
     }
 
     /// Keeps an answered group's buffers for the next read.

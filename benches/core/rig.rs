@@ -136,7 +136,7 @@ impl Rig {
             pipeline.looked_up(id, names.iter().map(|_| None), *now);
         }
         if let Some(write) = pipeline.journal.start() {
-            pipeline.journal_written(write, true, 0, *now);
+            pipeline.journal_written(write, true, 0);
         }
         for connection in &mut self.connections[..reads.len()] {
             let over = pipeline.answers(connection, &mut self.out, &DATE, *now);
