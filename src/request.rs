@@ -63,6 +63,7 @@ pub struct Reads {
 }
 
 impl Reads {
+    #[inline]
     pub fn open(&mut self, connection: usize, deadline_ms: u64, began_us: u64) -> ReadId {
         let index = self.free.pop().unwrap_or_else(|| {
             self.reads.push(Read {
@@ -85,13 +86,16 @@ impl Reads {
         }
     }
 
+    #[inline]
     fn get(&mut self, id: ReadId) -> Option<&mut Read> {
         self.reads
             .get_mut(id.index as usize)
-            .filter(|read| read.open && read.generation == id.generation)
+            // One that is not open has a name that nobody was told yet.
+            .filter(|read| read.generation == id.generation)
     }
 
     /// The next request of the read. `owners_left` owners must decide before `answer` may be sent.
+    #[inline]
     pub fn push(
         &mut self,
         id: ReadId,
@@ -110,11 +114,13 @@ impl Reads {
     }
 
     /// How many requests the read has so far.
+    #[inline]
     pub fn len(&mut self, id: ReadId) -> u32 {
         self.get(id).map_or(0, |read| read.slots.len() as u32)
     }
 
     /// A group of the read was handed to an owner.
+    #[inline]
     pub fn handed_over(&mut self, id: ReadId) {
         self.get(id)
             .expect("open while it is handed over")
@@ -123,6 +129,7 @@ impl Reads {
 
     /// An owner has decided its parts, or failed to. Returns the connection to wake when nothing of
     /// the read is missing any more.
+    #[inline]
     pub fn decided(
         &mut self,
         id: ReadId,
@@ -167,6 +174,7 @@ impl Reads {
     }
 
     /// The read is over: late replies are for nobody. Says when it began.
+    #[inline]
     pub fn close(&mut self, id: ReadId) -> Option<u64> {
         let read = self.get(id)?;
         read.open = false;

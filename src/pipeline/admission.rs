@@ -10,6 +10,7 @@ use crate::telemetry::counters::{Discard, Reject};
 
 impl Pipeline {
     /// Reserves for the points that were gathered. `answer`, once `owners` have decided, if there is room.
+    #[inline]
     pub(super) fn reserve(
         &mut self,
         id: ReadId,

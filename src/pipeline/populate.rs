@@ -213,10 +213,14 @@ impl Pipeline {
     }
 
     /// News from the owner for the populate core.
+    #[inline]
     pub(super) fn tell_core(&mut self) {
-        if !self.owner.watch.has_news() {
-            return;
+        if self.owner.watch.has_news() {
+            self.tell_news();
         }
+    }
+
+    fn tell_news(&mut self) {
         let starts = self.owner.watch.take_starts().into_iter();
         let lives = self.owner.watch.take_lives().into_iter();
         let to_core = &mut self.effects.to_core;
