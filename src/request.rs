@@ -18,11 +18,14 @@ impl ReadId {
     };
 }
 
+/// What a request is answered; nothing is the 204 of one whose points are all accepted, as nearly all are.
+pub type Due = Option<Box<Answer>>;
+
 /// One request's place in the order of answers.
 #[derive(Debug)]
-pub struct Slot {
+struct Slot {
     /// What is sent when every owner has decided.
-    answer: Answer,
+    answer: Due,
     owners_left: u16,
     /// `None` when it was refused before it had one.
     endpoint: Option<Endpoint>,
@@ -32,7 +35,7 @@ pub struct Slot {
 /// An answer whose turn has come.
 #[derive(Debug, PartialEq)]
 pub struct Ready {
-    pub answer: Answer,
+    pub answer: Due,
     pub endpoint: Option<Endpoint>,
     pub to: ReplyTo,
 }
@@ -43,8 +46,9 @@ struct Read {
     generation: u32,
     open: bool,
     connection: usize,
-    slots: std::collections::VecDeque<Slot>,
-    /// Requests of this read answered already: the number of the first slot.
+    /// By the requests' numbers.
+    slots: Vec<Slot>,
+    /// Of the first request that is not answered yet.
     answered: u32,
     groups_left: u16,
     deadline_ms: u64,
@@ -59,6 +63,7 @@ pub struct Reads {
 }
 
 impl Reads {
+    #[inline]
     pub fn open(&mut self, connection: usize, deadline_ms: u64, began_us: u64) -> ReadId {
         let index = self.free.pop().unwrap_or_else(|| {
             self.reads.push(Read {
@@ -81,23 +86,26 @@ impl Reads {
         }
     }
 
+    #[inline]
     fn get(&mut self, id: ReadId) -> Option<&mut Read> {
         self.reads
             .get_mut(id.index as usize)
-            .filter(|read| read.open && read.generation == id.generation)
+            // One that is not open has a name that nobody was told yet.
+            .filter(|read| read.generation == id.generation)
     }
 
     /// The next request of the read. `owners_left` owners must decide before `answer` may be sent.
+    #[inline]
     pub fn push(
         &mut self,
         id: ReadId,
         endpoint: Option<Endpoint>,
-        answer: Answer,
+        answer: Due,
         owners_left: u16,
         to: ReplyTo,
     ) {
         let read = self.get(id).expect("the read is open while it is decoded");
-        read.slots.push_back(Slot {
+        read.slots.push(Slot {
             answer,
             owners_left,
             endpoint,
@@ -106,12 +114,13 @@ impl Reads {
     }
 
     /// How many requests the read has so far.
+    #[inline]
     pub fn len(&mut self, id: ReadId) -> u32 {
-        self.get(id)
-            .map_or(0, |read| read.answered + read.slots.len() as u32)
+        self.get(id).map_or(0, |read| read.slots.len() as u32)
     }
 
     /// A group of the read was handed to an owner.
+    #[inline]
     pub fn handed_over(&mut self, id: ReadId) {
         self.get(id)
             .expect("open while it is handed over")
@@ -120,6 +129,7 @@ impl Reads {
 
     /// An owner has decided its parts, or failed to. Returns the connection to wake when nothing of
     /// the read is missing any more.
+    #[inline]
     pub fn decided(
         &mut self,
         id: ReadId,
@@ -128,13 +138,11 @@ impl Reads {
     ) -> Option<usize> {
         let read = self.get(id).filter(|read| read.groups_left > 0)?;
         for request in requests {
-            let slot = request
-                .checked_sub(read.answered)
-                .and_then(|place| read.slots.get_mut(place as usize));
-            if let Some(slot) = slot {
+            let missing = request >= read.answered;
+            if let Some(slot) = read.slots.get_mut(request as usize).filter(|_| missing) {
                 slot.owners_left -= 1;
                 if let Some(answer) = failed {
-                    slot.answer = answer.clone();
+                    slot.answer = Some(Box::new(answer.clone()));
                 }
             }
         }
@@ -142,24 +150,22 @@ impl Reads {
         (read.groups_left == 0).then_some(read.connection)
     }
 
-    /// The next answer in wire order, if its turn has come.
-    pub fn next_ready(&mut self, id: ReadId) -> Option<Ready> {
-        let read = self.get(id)?;
-        if read.slots.front()?.owners_left > 0 {
-            return None;
+    /// Hands out the answers whose turn has come, in wire order. True when nothing of the read is missing any more.
+    #[inline]
+    pub fn answer(&mut self, id: ReadId, mut answer: impl FnMut(Ready)) -> bool {
+        let Some(read) = self.get(id) else {
+            return true;
+        };
+        let ready = &mut read.slots[read.answered as usize..];
+        for slot in ready.iter_mut().take_while(|slot| slot.owners_left == 0) {
+            read.answered += 1;
+            answer(Ready {
+                answer: slot.answer.take(),
+                endpoint: slot.endpoint,
+                to: slot.to,
+            });
         }
-        let slot = read.slots.pop_front()?;
-        read.answered += 1;
-        Some(Ready {
-            answer: slot.answer,
-            endpoint: slot.endpoint,
-            to: slot.to,
-        })
-    }
-
-    /// Nothing of the read is missing.
-    pub fn complete(&mut self, id: ReadId) -> bool {
-        self.get(id).is_none_or(|read| read.groups_left == 0)
+        read.groups_left == 0
     }
 
     /// When the read began, if it is still under way.
@@ -168,6 +174,7 @@ impl Reads {
     }
 
     /// The read is over: late replies are for nobody. Says when it began.
+    #[inline]
     pub fn close(&mut self, id: ReadId) -> Option<u64> {
         let read = self.get(id)?;
         read.open = false;
@@ -189,7 +196,7 @@ impl Reads {
             for slot in &mut read.slots {
                 if slot.owners_left > 0 {
                     slot.owners_left = 0;
-                    slot.answer = unknown.clone();
+                    slot.answer = Some(Box::new(unknown.clone()));
                 }
             }
             // Replies that come later find nothing missing and change nothing.
@@ -209,14 +216,16 @@ mod tests {
         head_only: false,
     };
 
-    fn answer(status: u16) -> Answer {
-        Answer::empty(status)
+    fn answer(status: u16) -> Due {
+        (status != 204).then(|| Box::new(Answer::empty(status)))
     }
 
     fn statuses(reads: &mut Reads, id: ReadId) -> Vec<u16> {
-        std::iter::from_fn(|| reads.next_ready(id))
-            .map(|ready| ready.answer.status)
-            .collect()
+        let mut statuses = Vec::new();
+        reads.answer(id, |ready| {
+            statuses.push(ready.answer.map_or(204, |answer| answer.status));
+        });
+        statuses
     }
 
     #[test]
@@ -233,7 +242,7 @@ mod tests {
         assert_eq!(statuses(&mut reads, id), [] as [u16; 0]);
         assert_eq!(reads.decided(id, [1].into_iter(), None), Some(9));
         assert_eq!(statuses(&mut reads, id), [204, 400]);
-        assert!(reads.complete(id));
+        assert!(reads.answer(id, |_| unreachable!()));
     }
 
     #[test]
@@ -243,7 +252,7 @@ mod tests {
         reads.push(id, None, answer(204), 2, TO);
         reads.handed_over(id);
         reads.handed_over(id);
-        reads.decided(id, [0].into_iter(), Some(&answer(504)));
+        reads.decided(id, [0].into_iter(), answer(504).as_deref());
         reads.decided(id, [0].into_iter(), None);
         assert_eq!(statuses(&mut reads, id), [504]);
     }
@@ -265,10 +274,10 @@ mod tests {
         reads.push(id, None, answer(204), 1, TO);
         reads.handed_over(id);
         let mut woken = Vec::new();
-        reads.expire(999, &answer(504), |c| woken.push(c));
+        reads.expire(999, &Answer::empty(504), |c| woken.push(c));
         assert!(woken.is_empty());
-        reads.expire(1000, &answer(504), |c| woken.push(c));
-        reads.expire(2000, &answer(504), |c| woken.push(c));
+        reads.expire(1000, &Answer::empty(504), |c| woken.push(c));
+        reads.expire(2000, &Answer::empty(504), |c| woken.push(c));
         assert_eq!(woken, [3]);
         assert_eq!(reads.decided(id, [0].into_iter(), None), None);
         assert_eq!(statuses(&mut reads, id), [504]);
@@ -277,6 +286,6 @@ mod tests {
         reads.push(next, None, answer(204), 1, TO);
         reads.handed_over(next);
         assert_eq!(reads.decided(id, [0].into_iter(), None), None, "stale name");
-        assert!(!reads.complete(next));
+        assert!(!reads.answer(next, |_| unreachable!()));
     }
 }

@@ -115,6 +115,7 @@ impl Gathered {
     }
 
     /// The request stands: notes which owners must answer for it. Returns how many.
+    #[inline]
     pub fn commit(&mut self, request: u32, namespace: Option<u16>) -> u16 {
         let owners = self.touched.len() as u16;
         for (owner, _, points_before) in self.touched.drain(..) {
@@ -129,18 +130,20 @@ impl Gathered {
     }
 
     /// The read is over: its group for `owner`, if it has one.
+    #[inline]
     pub fn take(&mut self, owner: usize, read: ReadId) -> Option<Group> {
-        if self.owners[owner].parts.is_empty() {
+        let gathered = self.owners.get_mut(owner)?;
+        if gathered.parts.is_empty() {
             return None;
         }
+        gathered.read = read;
+        gathered.from = self.shard;
         let spare = self.spare.pop().unwrap_or_default();
-        let mut group = std::mem::replace(&mut self.owners[owner], spare);
-        group.read = read;
-        group.from = self.shard;
-        Some(group)
+        Some(std::mem::replace(gathered, spare))
     }
 
     /// Keeps an answered group's buffers for the next read.
+    #[inline]
     pub fn recycle(&mut self, mut group: Group) {
         if self.spare.len() < SPARE_GROUPS_MAX && group.block.len_bytes() <= SPARE_BLOCK_BYTES_MAX {
             group.parts.clear();

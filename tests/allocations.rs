@@ -16,8 +16,8 @@ fn a_request_in_the_steady_state_allocates_nothing() {
         let mut run = Run::new(*case);
         let mut allocations = 0;
         for _ in 0..64 {
-            run.turn(|rig, bytes| {
-                let counted = allocation_counter::measure(|| rig.read_to_answers(bytes));
+            run.turn(|rig, reads| {
+                let counted = allocation_counter::measure(|| rig.read_to_answers(reads));
                 allocations += counted.count_total;
             });
             run.deliver(rig::Rig::frames_to_marks);

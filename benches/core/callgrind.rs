@@ -1,14 +1,14 @@
 //! This program again, under callgrind.
 
-use crate::case::Case;
+use crate::case::{Bytes, Case};
 use crate::rig::Rig;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Counted as what a request costs. A function of its own that is never inlined: callgrind finds it by its name.
 #[inline(never)]
-pub fn answered(rig: &mut Rig, bytes: &mut [u8]) {
-    rig.read_to_answers(bytes);
+pub fn answered(rig: &mut Rig, reads: &mut [Bytes]) {
+    rig.read_to_answers(reads);
 }
 
 /// Counted as what comes after the answer.

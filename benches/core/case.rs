@@ -9,6 +9,8 @@ const SINGLES: usize = 2048;
 const SINGLES_PER_FRAME: u64 = 16;
 pub const BATCH: usize = 450;
 pub const PIPELINED: usize = 16;
+/// About what a busy shard's turn finds ready.
+pub const CONNECTIONS: usize = 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -16,6 +18,8 @@ pub enum Shape {
     Single,
     /// Single requests that arrive in one read.
     Pipelined,
+    /// Single requests, each on a connection of its own, that share one write of the journal.
+    Connections,
     Get,
 }
 
@@ -91,23 +95,26 @@ pub const CASES: &[Case] = &[
     case("single, 50, 17 digits", Shape::Single, 50, true),
     with(SINGLE_30, "single, 30, short, duplicate", Duplicate, Spaced),
     with(SINGLE_30, "single, 30, short, new metric", NewMetric, Spaced),
+    case("single, 30, short, 32 connections a turn", Shape::Connections, 30, false),
     case("16 pipelined, 30, short", Shape::Pipelined, 30, false),
     case("single GET, 30, short", Shape::Get, 30, false),
 ];
 
 impl Case {
-    pub fn points_per_read(&self) -> usize {
+    pub fn points_per_turn(&self) -> usize {
         match self.shape {
             Shape::Batch => BATCH,
             Shape::Single | Shape::Get => 1,
             Shape::Pipelined => PIPELINED,
+            Shape::Connections => CONNECTIONS,
         }
     }
 
-    pub fn requests_per_read(&self) -> usize {
+    pub fn requests_per_turn(&self) -> usize {
         match self.shape {
             Shape::Batch | Shape::Single | Shape::Get => 1,
             Shape::Pipelined => PIPELINED,
+            Shape::Connections => CONNECTIONS,
         }
     }
 
@@ -162,7 +169,9 @@ impl Case {
                 let points = points.join(comma);
                 format!(r#"{{"key":{blank}"{KEY}"{comma}"metrics":{blank}[{points}]}}"#)
             }
-            Shape::Single | Shape::Pipelined => self.point(first, &format!(r#", "key": "{KEY}""#)),
+            Shape::Single | Shape::Pipelined | Shape::Connections => {
+                self.point(first, &format!(r#", "key": "{KEY}""#))
+            }
         };
         let length = body.len();
         format!(
@@ -170,10 +179,27 @@ impl Case {
         )
     }
 
-    fn read(&self, first: usize) -> Bytes {
-        let step = self.points_per_read() / self.requests_per_read();
-        let requests = (0..self.requests_per_read()).map(|i| self.request(first + i * step));
-        let text: String = requests.collect();
+    /// What one turn reads: from one connection, or from each a part of it.
+    fn reads(&self, first: usize) -> Vec<Bytes> {
+        let step = self.points_per_turn() / self.requests_per_turn();
+        let requests = (0..self.requests_per_turn()).map(|i| self.request(first + i * step));
+        match self.shape {
+            Shape::Connections => requests.map(Bytes::of).collect(),
+            Shape::Batch | Shape::Single | Shape::Pipelined | Shape::Get => {
+                vec![Bytes::of(requests.collect())]
+            }
+        }
+    }
+}
+
+/// One read, and where its timestamps stand.
+pub struct Bytes {
+    pub text: Vec<u8>,
+    stamps: Vec<usize>,
+}
+
+impl Bytes {
+    fn of(text: String) -> Bytes {
         let pattern = SECOND.to_string();
         let stamps = text.match_indices(&pattern).map(|(at, _)| at).collect();
         Bytes {
@@ -181,15 +207,7 @@ impl Case {
             stamps,
         }
     }
-}
 
-/// One read, and where its timestamps stand.
-struct Bytes {
-    text: Vec<u8>,
-    stamps: Vec<usize>,
-}
-
-impl Bytes {
     fn patch(&mut self, timestamp: u32) {
         let text = timestamp.to_string();
         for &at in &self.stamps {
@@ -202,7 +220,8 @@ impl Bytes {
 pub struct Run {
     case: Case,
     rig: Rig,
-    reads: Vec<Bytes>,
+    /// Of each turn.
+    reads: Vec<Vec<Bytes>>,
     next: usize,
     turns: u64,
 }
@@ -221,9 +240,10 @@ impl Run {
             Shape::Batch => BATCHES,
             Shape::Single | Shape::Get => SINGLES,
             Shape::Pipelined => SINGLES / PIPELINED,
+            Shape::Connections => SINGLES / CONNECTIONS,
         };
-        let per_read = case.points_per_read();
-        run.reads = (0..reads).map(|i| case.read(i * per_read)).collect();
+        let per_turn = case.points_per_turn();
+        run.reads = (0..reads).map(|i| case.reads(i * per_turn)).collect();
         // Twice: a table or a buffer may grow in the first round.
         for _ in 0..2 * reads {
             run.turn(Rig::read_to_answers);
@@ -232,21 +252,22 @@ impl Run {
         run
     }
 
-    /// One read; `measured` is given the rig and the read's bytes.
-    pub fn turn(&mut self, measured: impl FnOnce(&mut Rig, &mut [u8])) {
+    /// One turn; `measured` is given the rig and what is read.
+    pub fn turn(&mut self, measured: impl FnOnce(&mut Rig, &mut [Bytes])) {
         let first_round = self.turns < self.reads.len() as u64;
         if self.case.points == Points::NewMetric && !first_round {
-            let first = self.turns as usize * self.case.points_per_read();
-            self.reads[self.next] = self.case.read(first);
+            let first = self.turns as usize * self.case.points_per_turn();
+            self.reads[self.next] = self.case.reads(first);
         }
-        let read = &mut self.reads[self.next];
+        let reads = &mut self.reads[self.next];
         if self.case.points != Points::Duplicate || first_round {
-            read.patch(self.rig.timestamp());
+            let timestamp = self.rig.timestamp();
+            reads.iter_mut().for_each(|read| read.patch(timestamp));
         }
         self.rig.out.clear();
-        measured(&mut self.rig, &mut read.text);
+        measured(&mut self.rig, reads);
         let answers = self.rig.out.windows(12).filter(|at| *at == b"HTTP/1.1 204");
-        assert_eq!(answers.count(), self.case.requests_per_read());
+        assert_eq!(answers.count(), self.case.requests_per_turn());
         self.next = (self.next + 1) % self.reads.len();
         self.turns += 1;
     }
@@ -254,7 +275,7 @@ impl Run {
     /// What carbon and the last store are given, when it is time for it.
     pub fn deliver(&mut self, measured: impl FnOnce(&mut Rig)) {
         let every = match self.case.shape {
-            Shape::Batch | Shape::Pipelined => 1,
+            Shape::Batch | Shape::Pipelined | Shape::Connections => 1,
             Shape::Single | Shape::Get => SINGLES_PER_FRAME,
         };
         if self.turns.is_multiple_of(every) {
@@ -266,8 +287,8 @@ impl Run {
     /// All points were what the case says.
     pub fn finish(self) {
         let points = self.rig.snapshot().counters.points;
-        let sent = self.turns * self.case.points_per_read() as u64;
-        let known = (self.reads.len() * self.case.points_per_read()) as u64;
+        let sent = self.turns * self.case.points_per_turn() as u64;
+        let known = (self.reads.len() * self.case.points_per_turn()) as u64;
         let accepted = match self.case.points {
             Points::Duplicate => known,
             Points::Unique | Points::NewMetric => sent,

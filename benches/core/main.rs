@@ -38,7 +38,7 @@ fn main() {
 fn turns(case: &Case) -> u64 {
     match case.shape {
         Shape::Batch => 32,
-        Shape::Single | Shape::Pipelined | Shape::Get => 512,
+        Shape::Single | Shape::Pipelined | Shape::Connections | Shape::Get => 512,
     }
 }
 
@@ -59,15 +59,15 @@ fn measure() -> Vec<Row> {
         let mut allocations = 0;
         let mut run = Run::new(*case);
         for _ in 0..turns {
-            run.turn(|rig, bytes| {
-                let counted = allocation_counter::measure(|| rig.read_to_answers(bytes));
+            run.turn(|rig, reads| {
+                let counted = allocation_counter::measure(|| rig.read_to_answers(reads));
                 allocations += counted.count_total;
             });
             run.deliver(Rig::frames_to_marks);
         }
         run.finish();
-        let points = turns * case.points_per_read() as u64;
-        let requests = turns * case.requests_per_read() as u64;
+        let points = turns * case.points_per_turn() as u64;
+        let requests = turns * case.requests_per_turn() as u64;
         let per =
             |instructions: Option<u64>, parts: u64| instructions.map(|all| all.div_ceil(parts));
         let answered = callgrind::count(case, "answered");

@@ -2,6 +2,7 @@
 //! out. What it costs between the read and the answers is one function, and what comes after it another, so that
 //! callgrind can be told to count either and nothing else.
 
+use crate::case::{Bytes, CONNECTIONS};
 use skyline_flux::api::{Api, quota::Quotas};
 use skyline_flux::budget::Budgets;
 use skyline_flux::carbon::outbound::{self, Outbound};
@@ -29,7 +30,7 @@ const REDO_BYTES: usize = 128 * 1024;
 
 pub struct Rig {
     pub pipeline: Pipeline,
-    connection: Connection,
+    connections: Vec<Connection>,
     store: Session,
     events: Vec<Event>,
     /// What was last sent to the client, to carbon and to the last store.
@@ -100,7 +101,9 @@ impl Rig {
         };
         let mut rig = Rig {
             pipeline,
-            connection: Connection::new(0, limits),
+            connections: (0..CONNECTIONS)
+                .map(|index| Connection::new(index, limits))
+                .collect(),
             store,
             events: Vec::new(),
             out: Vec::new(),
@@ -120,20 +123,25 @@ impl Rig {
         self.pipeline.snapshot(self.now)
     }
 
-    /// From the bytes of a read to the bytes of its answers, the write of the journal included.
+    /// From the bytes of reads, each of a connection of its own, to the bytes of their answers, the one write of the
+    /// journal included that takes what all of them have brought.
     #[inline(never)]
-    pub fn read_to_answers(&mut self, bytes: &mut [u8]) {
+    pub fn read_to_answers(&mut self, reads: &mut [Bytes]) {
         let Rig { pipeline, now, .. } = self;
-        let taken = pipeline.read(&mut self.connection, bytes, *now);
-        assert_eq!(taken.consumed, bytes.len());
+        for (connection, read) in self.connections.iter_mut().zip(&mut *reads) {
+            let taken = pipeline.read(connection, &mut read.text, *now);
+            assert_eq!(taken.consumed, read.text.len());
+        }
         while let Some((id, names)) = pipeline.take_lookup() {
             pipeline.looked_up(id, names.iter().map(|_| None), *now);
         }
         if let Some(write) = pipeline.journal.start() {
-            pipeline.journal_written(write, true, 0, *now);
+            pipeline.journal_written(write, true, 0);
         }
-        let over = pipeline.answers(&mut self.connection, &mut self.out, &DATE, *now);
-        assert!(over, "nothing is missing");
+        for connection in &mut self.connections[..reads.len()] {
+            let over = pipeline.answers(connection, &mut self.out, &DATE, *now);
+            assert!(over, "nothing is missing");
+        }
     }
 
     /// From the accepted points to what carbon and the last store are sent, and what they say to it.

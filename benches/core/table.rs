@@ -21,7 +21,7 @@ impl Row {
     fn counted(&self) -> Option<u64> {
         match self.case.shape {
             Shape::Batch => self.per_point,
-            Shape::Single | Shape::Pipelined | Shape::Get => self.per_request,
+            Shape::Single | Shape::Pipelined | Shape::Connections | Shape::Get => self.per_request,
         }
     }
 
@@ -29,7 +29,7 @@ impl Row {
     fn target(&self) -> (u64, u64) {
         match self.case.shape {
             Shape::Batch => (1600, 500),
-            Shape::Single | Shape::Pipelined | Shape::Get => (3500, 1500),
+            Shape::Single | Shape::Pipelined | Shape::Connections | Shape::Get => (3500, 1500),
         }
     }
 }
@@ -73,7 +73,7 @@ pub fn print(rows: &[Row]) {
         rises += u32::from(rose);
         let unit = match row.case.shape {
             Shape::Batch => "point",
-            Shape::Single | Shape::Pipelined | Shape::Get => "request",
+            Shape::Single | Shape::Pipelined | Shape::Connections | Shape::Get => "request",
         };
         // Its names must be asked for and remembered.
         let steady = row.case.points != Points::NewMetric;

@@ -2,7 +2,7 @@
 //! from the same bytes need not be read again: the answer could only be the same.
 
 use super::Limits;
-use super::head::{Framing, Head};
+use super::head::{Framing, Head, Span};
 
 /// Longer heads are read every time: one is kept for each connection.
 const HEAD_BYTES_MAX: usize = 512;
@@ -33,20 +33,38 @@ impl Again {
 
     /// The head that `buffer` begins with, and where it ends; `None` when it has to be read.
     pub(super) fn head(&self, buffer: &[u8], limits: Limits) -> Option<(Head, usize)> {
+        let framing = self.framing(buffer, limits)?;
+        Some((self.head.framed(framing), self.bytes.len()))
+    }
+
+    /// The same for a message whose body is there too: where that lies, and the head, of which all but its framing
+    /// holds.
+    #[inline]
+    pub(super) fn whole(&self, buffer: &[u8], limits: Limits) -> Option<(&Head, Span)> {
+        let Framing::Length(length) = self.framing(buffer, limits)? else {
+            return None;
+        };
+        let start = self.bytes.len();
+        let end = start + length;
+        (end <= buffer.len()).then_some((&self.head, Span { start, end }))
+    }
+
+    #[inline]
+    fn framing(&self, buffer: &[u8], limits: Limits) -> Option<Framing> {
         let bytes = buffer.get(..self.bytes.len())?;
         if self.limits != limits {
             return None;
         }
-        let Some(length) = self.head.length_at else {
-            return (bytes == self.bytes).then_some((self.head, bytes.len()));
-        };
+        if bytes == self.bytes {
+            return Some(self.head.framing);
+        }
+        let length = self.head.length_at?;
         let same = bytes[..length.start] == self.bytes[..length.start]
             && bytes[length.end..] == self.bytes[length.end..];
         if !same {
             return None;
         }
         // As many digits as before, or it is not the same head; one that is refused is read in full for the reason.
-        let framing = Framing::length(length.slice(bytes), limits.body_bytes_max).ok()?;
-        Some((self.head.framed(framing), bytes.len()))
+        Framing::length(length.slice(bytes), limits.body_bytes_max).ok()
     }
 }

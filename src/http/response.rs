@@ -61,6 +61,18 @@ pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// An IMF-fixdate, as [`http_date`] makes it.
 pub type Date = [u8; 29];
 
+/// Appends the 204 of a request whose points are all accepted, which nearly every answer is.
+#[inline]
+pub fn write_accepted(out: &mut Vec<u8>, to: ReplyTo, date: &Date) {
+    if !to.keep_alive || to.http_1_0 {
+        return write(out, &Answer::empty(204), to, date);
+    }
+    const DATE_AT: usize = b"HTTP/1.1 204 No Content\r\nDate: ".len();
+    let mut text = *b"HTTP/1.1 204 No Content\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n";
+    text[DATE_AT..DATE_AT + date.len()].copy_from_slice(date);
+    out.extend_from_slice(&text);
+}
+
 /// Appends `answer`. The connection closes after it unless `to.keep_alive && !answer.close`.
 pub fn write(out: &mut Vec<u8>, answer: &Answer, to: ReplyTo, date: &Date) {
     out.extend_from_slice(status_line_and_date(answer.status));
@@ -168,6 +180,21 @@ mod tests {
     fn a_204_has_no_body_and_none_of_its_fields() {
         let expected = "HTTP/1.1 204 No Content\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n";
         assert_eq!(text(&Answer::empty(204), TO), expected);
+    }
+
+    #[test]
+    fn what_is_written_for_an_accepted_request_is_its_204_to_whomever_it_goes() {
+        for bits in 0..8 {
+            let to = ReplyTo {
+                keep_alive: bits & 1 != 0,
+                http_1_0: bits & 2 != 0,
+                head_only: bits & 4 != 0,
+            };
+            let mut out = b"before ".to_vec();
+            write_accepted(&mut out, to, DATE);
+            let expected = format!("before {}", text(&Answer::empty(204), to));
+            assert_eq!(String::from_utf8(out).as_ref(), Ok(&expected));
+        }
     }
 
     #[test]

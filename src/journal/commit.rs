@@ -153,14 +153,15 @@ impl<W> Journal<W> {
         let (segment, room) = self.segments.room(self.pending.front()?.bytes)?;
         let salt = segment.salt();
         let mut taken = 0;
-        while let Some(next) = self.pending.front() {
+        while let Some(&next) = self.pending.front() {
             if (taken + next.bytes) as u64 > room {
                 break;
             }
             let record = &mut self.bytes[taken..taken + next.bytes];
             record::seal(record, salt, next.sequence, next.points);
             taken += next.bytes;
-            self.in_flight.extend(self.pending.pop_front());
+            self.pending.pop_front();
+            self.in_flight.push_back(next);
         }
         // What does not fit any more begins the next segment.
         let mut rest = std::mem::take(&mut self.spare);

@@ -5,25 +5,28 @@ use crate::api::Tally;
 use crate::api::verdict::{self, Problem};
 use crate::budget::Refused;
 use crate::http::response::Answer;
-use crate::request::ReadId;
+use crate::request::{Due, ReadId};
 use crate::telemetry::counters::{Discard, Reject};
 
 impl Pipeline {
     /// Reserves for the points that were gathered. `answer`, once `owners` have decided, if there is room.
+    #[inline]
     pub(super) fn reserve(
         &mut self,
         id: ReadId,
         tally: &Tally,
-        answer: Answer,
+        answer: Due,
         now: Now,
         owners: &mut u16,
-    ) -> Answer {
+    ) -> Due {
         let reserved = self.budgets.reserve(self.gathered.needs());
         self.pressed = reserved.is_err();
         let (problem, refusal) = match reserved {
             Ok(()) => {
                 self.count(tally, None);
-                self.note(tally, None, &answer, now);
+                if let Some(answer) = &answer {
+                    self.note(tally, None, answer, now);
+                }
                 *owners = self.gathered.commit(self.reads.len(id), tally.namespace);
                 return answer;
             }
@@ -33,7 +36,7 @@ impl Pipeline {
         self.gathered.rollback();
         self.count(tally, Some(problem));
         self.note(tally, Some(problem), &refusal, now);
-        refusal
+        Some(Box::new(refusal))
     }
 
     /// Counts what a request's points came to; with a problem, all of them were rejected for it.

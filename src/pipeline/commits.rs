@@ -1,7 +1,8 @@
 //! A shard's side of its journal: what was written releases answers, and an orderly stop without a journal
 //! writes its backlog.
 
-use super::{Now, Pipeline};
+use super::Pipeline;
+use super::desk::Desk;
 use crate::config::Durability;
 use crate::journal::{Outcome, Write};
 use crate::telemetry::latency::Stage;
@@ -30,16 +31,26 @@ pub struct Left {
 
 impl Pipeline {
     /// A write that the journal had started is over: the answers that waited for it are due.
-    pub fn journal_written(&mut self, write: Write, written: bool, took_us: u64, now: Now) {
+    pub fn journal_written(&mut self, write: Write, written: bool, took_us: u64) {
         self.latency.record(Stage::Commit, took_us);
-        let mut answered = std::mem::take(&mut self.answered);
-        self.journal.finished(write, written, |group, outcome| {
-            answered.push((group, outcome));
+        let Pipeline {
+            journal,
+            reads,
+            gathered,
+            effects,
+            settings,
+            ..
+        } = self;
+        let shard = settings.shard;
+        let mut desk = Desk {
+            shard,
+            reads,
+            gathered,
+            effects,
+        };
+        journal.finished(write, written, |group, outcome| {
+            desk.answer(group, outcome == Outcome::Unknown);
         });
-        for (group, outcome) in answered.drain(..) {
-            self.answer_group(group, outcome == Outcome::Unknown, now);
-        }
-        self.answered = answered;
     }
 
     /// Tells admission whether the journal has room; `earlier_bytes` is this shard's share of what earlier runs

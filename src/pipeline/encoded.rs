@@ -106,6 +106,7 @@ impl Pipeline {
         to: ReplyTo,
     ) {
         let endpoint = super::endpoint(message.path);
+        let answer = Some(Box::new(answer));
         self.reads
             .push(connection.read, Some(endpoint), answer, 0, to);
         connection.closing = !to.keep_alive;

@@ -2,11 +2,12 @@
 //! tick" and carries out what [`Effects`] say. No clock, no socket: the same code serves the unit
 //! tests, the simulator and the benches.
 //!
-//! Here: from bytes to answers; [`encoded`]: by way of inflating; [`line`]: from lines, without an answer; [`admission`]: whether there is room. [`sinks`]: from
+//! Here: from bytes to answers; [`desk`]: where groups come back to; [`encoded`]: by way of inflating; [`line`]: from lines, without an answer; [`admission`]: whether there is room. [`sinks`]: from
 //! accepted points to carbon and the last store. [`observe`]: what it all came to.
 
 mod admission;
 mod commits;
+mod desk;
 mod encoded;
 mod line;
 mod observe;
@@ -30,12 +31,12 @@ use crate::dedup::Owner;
 use crate::http::decoder::Awaiting;
 use crate::http::response::{self, Date, ReplyTo};
 use crate::http::{Decoded, Decoder, Limits, Message, Refusal, encoding};
-use crate::journal::{Journal, Outcome};
+use crate::journal::Journal;
 use crate::last::writer::Writer;
 use crate::outputs::beside::Beside;
 use crate::point::NameHash;
 use crate::populate::address::Hosts;
-use crate::request::{ReadId, Reads};
+use crate::request::{ReadId, Reads, Ready};
 use crate::router::{Gathered, Group, Reply};
 use crate::telemetry::counters::{Counters, Endpoint};
 use crate::telemetry::latency::{Latency, Stage};
@@ -188,8 +189,6 @@ pub struct Pipeline {
     pub effects: Effects,
     /// Kept for its memory: marks of one batch on their way to the table.
     settled: Vec<(NameHash, u32)>,
-    /// Likewise: groups whose wait for the journal is over.
-    answered: Vec<(Group, Outcome)>,
     /// A budget has refused since the last success: look at them before parsing.
     pressed: bool,
     /// Responses say `Connection: close`.
@@ -227,7 +226,6 @@ impl Pipeline {
             refused: Refusals::default(),
             effects: Effects::default(),
             settled: Vec::new(),
-            answered: Vec::new(),
             pressed: false,
             draining: false,
             stopping: false,
@@ -250,7 +248,8 @@ impl Pipeline {
                 more = true;
                 break;
             }
-            if connection.closing {
+            // With nothing left the decoder, which has just begun anew, would say the same.
+            if connection.closing || (consumed > 0 && consumed == buffer.len()) {
                 break;
             }
             match connection.decoder.next(&mut buffer[consumed..]) {
@@ -288,7 +287,7 @@ impl Pipeline {
 
     /// A message whose framing is lost, or that met a bound: answered, then closed.
     fn refuse(&mut self, id: ReadId, refusal: Refusal) {
-        let answer = verdict::refused(refusal);
+        let answer = Some(Box::new(verdict::refused(refusal)));
         self.reads.push(id, None, answer, 0, ReplyTo::REFUSED);
     }
 
@@ -304,6 +303,7 @@ impl Pipeline {
             Abandoned::NoRoom => {
                 let mut answer = verdict::busy(RETRY_AFTER_SECONDS);
                 answer.close = true;
+                let answer = Some(Box::new(answer));
                 self.reads
                     .push(connection.read, None, answer, 0, ReplyTo::REFUSED);
             }
@@ -315,7 +315,7 @@ impl Pipeline {
         let mut owners = 0;
         let large = message.body.len() > PARSED_ANYWAY_BYTES;
         let answer = if large && self.pressed && self.budgets.exhausted() {
-            verdict::busy(RETRY_AFTER_SECONDS)
+            Some(Box::new(verdict::busy(RETRY_AFTER_SECONDS)))
         } else {
             self.gathered.begin();
             let sink = &mut self.gathered;
@@ -323,17 +323,15 @@ impl Pipeline {
                 .api
                 .decide(message, now.unix_seconds, &mut self.scratch, sink)
             {
-                Decision::Points(tally) => {
-                    self.reserve(id, &tally, verdict::accepted(), now, &mut owners)
-                }
+                Decision::Points(tally) => self.reserve(id, &tally, None, now, &mut owners),
                 Decision::Partly { answer, tally } => {
-                    self.reserve(id, &tally, answer, now, &mut owners)
+                    self.reserve(id, &tally, Some(Box::new(answer)), now, &mut owners)
                 }
                 Decision::Answer { answer, tally } => {
                     self.gathered.rollback();
                     self.count(&tally, tally.problem);
                     self.note(&tally, tally.problem, &answer, now);
-                    answer
+                    Some(Box::new(answer))
                 }
                 Decision::Job => {
                     let (answer, verdicts) = self.post_job(id, message);
@@ -342,7 +340,7 @@ impl Pipeline {
                 }
                 Decision::Probe(answer) => {
                     self.effects.heartbeat = true;
-                    answer
+                    Some(Box::new(answer))
                 }
             }
         };
@@ -350,24 +348,27 @@ impl Pipeline {
     }
 
     /// The read is decoded: one group for each owner it touched. The own one is decided at once.
+    #[inline]
     fn hand_over(&mut self, id: ReadId, now: Now) {
-        let mut own = None;
-        for owner in 0..self.settings.shards {
-            if let Some(group) = self.gathered.take(owner, id) {
-                if id != ReadId::NOBODY {
-                    self.reads.handed_over(id);
-                }
-                if owner == self.settings.shard {
-                    own = Some(group);
-                } else {
-                    self.counters.mesh.groups_sent += 1;
-                    self.effects.groups.push((owner, group));
-                }
+        let own = self.settings.shard;
+        for owner in (0..self.settings.shards).filter(|owner| *owner != own) {
+            if let Some(group) = self.take_group(owner, id) {
+                self.counters.mesh.groups_sent += 1;
+                self.effects.groups.push((owner, group));
             }
         }
-        if let Some(group) = own {
+        if let Some(group) = self.take_group(own, id) {
             self.group(group, now);
         }
+    }
+
+    #[inline]
+    fn take_group(&mut self, owner: usize, id: ReadId) -> Option<Group> {
+        let group = self.gathered.take(owner, id)?;
+        if id != ReadId::NOBODY {
+            self.reads.handed_over(id);
+        }
+        Some(group)
     }
 
     /// A group for this owner.
@@ -379,31 +380,10 @@ impl Pipeline {
             now_ms: now.ms(),
         };
         if let Some(group) = self.owner.decide(group, &mut accept, now.ms()) {
-            self.finish(group, now);
+            self.finish(group);
         }
         self.release_duplicates();
         self.tell_core();
-    }
-
-    /// Every point of the group is decided. Its answer waits for the journal: for its own points, and for
-    /// the originals of its duplicates.
-    fn finish(&mut self, group: Group, now: Now) {
-        if let Some(group) = self.journal.wait(group) {
-            self.answer_group(group, false, now);
-        }
-    }
-
-    fn answer_group(&mut self, group: Group, failed: bool, now: Now) {
-        let reply = Reply {
-            group,
-            owner: self.settings.shard,
-            failed,
-        };
-        if reply.group.from == self.settings.shard {
-            self.reply(reply, now);
-        } else {
-            self.effects.replies.push((reply.group.from, reply));
-        }
     }
 
     fn release_duplicates(&mut self) {
@@ -411,22 +391,6 @@ impl Pipeline {
         if released > 0 {
             self.budgets.release(self.settings.shard, released);
         }
-    }
-
-    /// An owner's reply to a group of ours.
-    pub fn reply(&mut self, reply: Reply, now: Now) {
-        if let Some(began_us) = self.reads.began_us(reply.group.read)
-            && reply.owner != self.settings.shard
-        {
-            self.latency.record(Stage::Owner, now.us - began_us);
-        }
-        let unknown = reply.failed.then(verdict::outcome_unknown);
-        let requests = reply.group.parts.iter().map(|part| part.request);
-        let woken = self
-            .reads
-            .decided(reply.group.read, requests, unknown.as_ref());
-        self.effects.wake.extend(woken);
-        self.gathered.recycle(reply.group);
     }
 
     /// Appends the answers whose turn has come. True when the read is over.
@@ -437,16 +401,31 @@ impl Pipeline {
         date: &Date,
         now: Now,
     ) -> bool {
-        while let Some(ready) = self.reads.next_ready(connection.read) {
-            connection.closing |= !ready.to.keep_alive || ready.answer.close;
-            let status = ready.answer.status;
-            match ready.endpoint {
-                Some(endpoint) => self.counters.http.answer(endpoint, status),
-                None => self.counters.http.refused.count(status),
-            }
-            response::write(out, &ready.answer, ready.to, date);
-        }
-        if !self.reads.complete(connection.read) {
+        let Pipeline {
+            reads, counters, ..
+        } = self;
+        let over = reads.answer(
+            connection.read,
+            |Ready {
+                 answer,
+                 endpoint,
+                 to,
+             }| {
+                let (status, close) = answer
+                    .as_ref()
+                    .map_or((204, false), |answer| (answer.status, answer.close));
+                connection.closing |= !to.keep_alive || close;
+                match endpoint {
+                    Some(endpoint) => counters.http.answer(endpoint, status),
+                    None => counters.http.refused.count(status),
+                }
+                match answer {
+                    None => response::write_accepted(out, to, date),
+                    Some(answer) => response::write(out, &answer, to, date),
+                }
+            },
+        );
+        if !over {
             return false;
         }
         let began_us = self.reads.close(connection.read);

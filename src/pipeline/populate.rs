@@ -7,13 +7,12 @@ use crate::api::verdict;
 use crate::budget::{self, Refused};
 use crate::carbon::outbound::{Accepted, Lane};
 use crate::http::Message;
-use crate::http::response::Answer;
 use crate::journal::ledger::Ledger;
 use crate::last::Mark;
 use crate::point::{BLOCK_HEADER_BYTES, NameHash, Point};
 use crate::populate::job::{self, Checks, Job};
 use crate::populate::parse::Raw;
-use crate::request::ReadId;
+use crate::request::{Due, ReadId};
 use std::collections::VecDeque;
 
 /// A job that was posted, for the populate core.
@@ -121,7 +120,7 @@ const EXTRAS_MAX: usize = 10_000;
 
 impl Pipeline {
     /// `POST /populate_metric`. Returns the answer, and how many must say something before it is sent.
-    pub(super) fn post_job(&mut self, id: ReadId, message: &Message<'_>) -> (Answer, u16) {
+    pub(super) fn post_job(&mut self, id: ReadId, message: &Message<'_>) -> (Due, u16) {
         let checks = Checks {
             keys: &self.api.keys,
             limits: &self.api.limits,
@@ -131,9 +130,10 @@ impl Pipeline {
         match job::read(message.body, message.fields.key, &checks, parser) {
             Err(refused) => {
                 let fault = refused.fault();
-                (verdict::refuse(fault.problem, &fault.why), 0)
+                let answer = verdict::refuse(fault.problem, &fault.why);
+                (Some(Box::new(answer)), 0)
             }
-            Ok(job::Posted::Nothing) => (verdict::accepted(), 0),
+            Ok(job::Posted::Nothing) => (None, 0),
             Ok(job::Posted::Job(job)) => {
                 let request = self.reads.len(id);
                 self.effects.jobs.push(Posted {
@@ -142,7 +142,7 @@ impl Pipeline {
                     job,
                 });
                 self.reads.handed_over(id);
-                (verdict::accepted(), 1)
+                (None, 1)
             }
         }
     }
@@ -213,10 +213,14 @@ impl Pipeline {
     }
 
     /// News from the owner for the populate core.
+    #[inline]
     pub(super) fn tell_core(&mut self) {
-        if !self.owner.watch.has_news() {
-            return;
+        if self.owner.watch.has_news() {
+            self.tell_news();
         }
+    }
+
+    fn tell_news(&mut self) {
         let starts = self.owner.watch.take_starts().into_iter();
         let lives = self.owner.watch.take_lives().into_iter();
         let to_core = &mut self.effects.to_core;

@@ -156,7 +156,7 @@ impl Pipeline {
             finished.push(group);
         });
         for group in finished {
-            self.finish(group, now);
+            self.finish(group);
         }
         self.release_duplicates();
         self.tell_core();

@@ -46,53 +46,82 @@ impl Stage {
     ];
 }
 
+/// Values below this have a count of their own; above, each doubling has half as many, twice as wide each time.
+const EXACT: u64 = 256;
+const EXACT_BITS: u32 = EXACT.ilog2();
+const COUNTS: usize = count_of(LONGEST_MICROSECONDS) + 1;
+
+/// Where a value is counted: in the place that the histogram with [`SIGNIFICANT_DIGITS`] has for it, found without a
+/// look at its settings.
+const fn count_of(microseconds: u64) -> usize {
+    let doublings = (microseconds | (EXACT - 1)).ilog2() + 1 - EXACT_BITS;
+    (doublings as usize * EXACT as usize / 2) + (microseconds >> doublings) as usize
+}
+
+/// The least value that is counted there.
+const fn value_of(count: usize) -> u64 {
+    let doublings = (count as u64 / (EXACT / 2)).saturating_sub(1);
+    (count as u64 - doublings * (EXACT / 2)) << doublings
+}
+
+/// Counted here, several times a request; read as a histogram, now and then.
 #[derive(Clone, Debug)]
 pub struct Timing {
-    histogram: Histogram<u64>,
+    counts: Box<[u64; COUNTS]>,
     /// Exact, where the histogram's own sum is off by its bucket width.
     sum_microseconds: u64,
 }
 
 impl Default for Timing {
     fn default() -> Timing {
-        let histogram = Histogram::new_with_bounds(1, LONGEST_MICROSECONDS, SIGNIFICANT_DIGITS)
-            .expect("the constants are within the histogram's rules");
         Timing {
-            histogram,
+            counts: Box::new([0; COUNTS]),
             sum_microseconds: 0,
         }
     }
 }
 
 impl Timing {
+    #[inline]
     fn record(&mut self, microseconds: u64) {
-        self.histogram.saturating_record(microseconds);
+        self.counts[count_of(microseconds.min(LONGEST_MICROSECONDS))] += 1;
         self.sum_microseconds = self.sum_microseconds.saturating_add(microseconds);
     }
 
     pub fn count(&self) -> u64 {
-        self.histogram.len()
+        self.counts.iter().sum()
     }
 
     pub fn sum_seconds(&self) -> f64 {
         self.sum_microseconds as f64 / 1e6
     }
 
+    fn histogram(&self) -> Histogram<u64> {
+        let mut histogram = Histogram::new_with_bounds(1, LONGEST_MICROSECONDS, SIGNIFICANT_DIGITS)
+            .expect("the constants are within the histogram's rules");
+        for (count, times) in self.counts.iter().enumerate() {
+            if *times > 0 {
+                histogram.saturating_record_n(value_of(count), *times);
+            }
+        }
+        histogram
+    }
+
     /// For a report of percentiles; 0 when nothing was recorded.
     pub fn quantile_microseconds(&self, quantile: f64) -> u64 {
-        self.histogram.value_at_quantile(quantile)
+        self.histogram().value_at_quantile(quantile)
     }
 
     /// How many took at most each bound, to the histogram's 1 %.
     pub fn at_most(&self) -> [u64; BOUNDS_MICROSECONDS.len()] {
         let mut counts = [0; BOUNDS_MICROSECONDS.len()];
-        for step in self.histogram.iter_recorded() {
+        for (count, times) in self.counts.iter().enumerate() {
             // The bucket's lowest value: a bound falls inside a bucket only where buckets are wide,
             // and a value recorded exactly at it belongs below.
-            let value = self.histogram.lowest_equivalent(step.value_iterated_to());
+            let value = value_of(count);
             let first = BOUNDS_MICROSECONDS.partition_point(|bound| *bound < value);
             for count in &mut counts[first..] {
-                *count += step.count_at_value();
+                *count += times;
             }
         }
         counts
@@ -101,8 +130,9 @@ impl Timing {
 
 impl Merge for Timing {
     fn merge(&mut self, other: &Timing) {
-        let added = self.histogram.add(&other.histogram);
-        added.expect("both have the same bounds");
+        for (count, other) in self.counts.iter_mut().zip(other.counts.iter()) {
+            *count += other;
+        }
         self.sum_microseconds = self.sum_microseconds.saturating_add(other.sum_microseconds);
     }
 }
@@ -114,6 +144,7 @@ pub struct Latency {
 }
 
 impl Latency {
+    #[inline]
     pub fn record(&mut self, stage: Stage, microseconds: u64) {
         self.stages[stage as usize].record(microseconds);
     }
@@ -132,6 +163,26 @@ impl Merge for Latency {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// The histogram is the judge of which values count as one.
+        #[test]
+        fn a_value_is_counted_where_the_histogram_counts_it(bits in 0u32..64, whole: u64) {
+            let microseconds = whole >> bits;
+            let mut histogram = Timing::default().histogram();
+            histogram.saturating_record(microseconds);
+            let lowest = histogram.lowest_equivalent(microseconds.min(LONGEST_MICROSECONDS));
+            prop_assert_eq!(value_of(count_of(microseconds.min(LONGEST_MICROSECONDS))), lowest);
+            let mut timing = Timing::default();
+            timing.record(microseconds);
+            prop_assert_eq!(timing.count(), 1);
+            for quantile in [0.0, 0.5, 1.0] {
+                let expected = histogram.value_at_quantile(quantile);
+                prop_assert_eq!(timing.quantile_microseconds(quantile), expected);
+            }
+        }
+    }
 
     #[test]
     fn two_shards_add_up_and_a_bound_counts_what_is_exactly_at_it() {

@@ -102,9 +102,7 @@ impl Shard {
             world.note("write fails", numbers);
             self.writing.pause_until_us = world.now_us + PAUSE_US;
         }
-        self.turn(mesh, world, |p, now| {
-            p.journal_written(write, !fails, 1, now)
-        })
+        self.turn(mesh, world, |p, _| p.journal_written(write, !fails, 1))
     }
 
     /// The process is gone; what it had asked of the disk may be done all the same.

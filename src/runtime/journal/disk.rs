@@ -118,7 +118,7 @@ pub async fn write(shard: Rc<Shard>) {
             Ok(()) => disk.health.recovered(),
             Err(error) => disk.health.down(error),
         }
-        shard.turn(|pipeline, now| pipeline.journal_written(write, written, took_us, now));
+        shard.turn(|pipeline, _| pipeline.journal_written(write, written, took_us));
         if shard.pipeline.borrow().journal.segments.lacks_spare() {
             disk.keeper.ring();
         }
