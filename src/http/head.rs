@@ -87,6 +87,31 @@ impl Head {
         self.method == Method::Post
     }
 
+    pub(super) fn query(&self) -> Option<Span> {
+        self.target.query
+    }
+
+    /// The same with a query that ends elsewhere, which moves all that stands behind it.
+    #[inline]
+    pub(super) fn with_query(mut self, query: Span) -> Head {
+        let Some(before) = self.target.query.replace(query) else {
+            return self;
+        };
+        for field in [
+            &mut self.length_at,
+            &mut self.key,
+            &mut self.telegraf,
+            &mut self.prefix,
+            &mut self.x_test_only,
+        ] {
+            if let Some(field) = field {
+                field.start = query.end + (field.start - before.end);
+                field.end = query.end + (field.end - before.end);
+            }
+        }
+        self
+    }
+
     pub(super) fn message<'b>(&self, buffer: &'b [u8], body: Span) -> Message<'b> {
         let slice = |span: Span| span.slice(buffer);
         let path = slice(self.target.path);
