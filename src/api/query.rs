@@ -132,6 +132,7 @@ struct Checked<'q, 'k> {
 }
 
 /// Of the usual shape, and nothing wrong with what it says; else which fault comes first is not decided here.
+#[inline]
 fn usual<'q, 'k>(api: &'k Api, query: &'q [u8], rules: &Rules<'_>) -> Option<Checked<'q, 'k>> {
     let Usual { item, key } = usual::read(query)?;
     let grant = api.keys.check(key)?;

@@ -14,28 +14,26 @@ pub(super) struct Usual<'q> {
 }
 
 /// `None`: it is not of this shape.
+#[inline]
 pub(super) fn read(query: &[u8]) -> Option<Usual<'_>> {
     let text = simdutf8::basic::from_utf8(query).ok()?;
     let mut cursor = Cursor { text, at: 0 };
     let (mut name, mut value, mut key) = (None, None, None);
     let mut timestamp = Given::Absent;
     loop {
-        if name.is_none() && cursor.eat(b"metric=") {
-            name = Some(cursor.literal()?);
-        } else if value.is_none() && cursor.eat(b"value=") {
-            value = Some(cursor.number()?);
-        } else if timestamp == Given::Absent && cursor.eat(b"timestamp=") {
-            timestamp = Given::Unsigned(cursor.ten_digits()?);
-        } else if key.is_none() && cursor.eat(b"key=") {
-            key = Some(cursor.literal()?);
-        } else {
-            return None;
+        match cursor.rest().first()? {
+            b'm' if name.is_none() && cursor.eat(b"metric=") => name = Some(cursor.literal()?),
+            b'v' if value.is_none() && cursor.eat(b"value=") => value = Some(cursor.number()?),
+            b't' if timestamp == Given::Absent && cursor.eat(b"timestamp=") => {
+                timestamp = Given::Unsigned(cursor.ten_digits()?);
+            }
+            b'k' if key.is_none() && cursor.eat(b"key=") => key = Some(cursor.literal()?),
+            _ => return None,
         }
-        if cursor.rest().is_empty() {
-            break;
-        }
-        if !cursor.eat(b"&") {
-            return None;
+        match cursor.rest() {
+            [] => break,
+            [b'&', ..] => cursor.at += 1,
+            _ => return None,
         }
     }
     let (name, value, key) = (name?, value?, key?);

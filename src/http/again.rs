@@ -37,13 +37,10 @@ impl Again {
 
     /// The head that `buffer` begins with, and where it ends; `None` when it has to be read.
     pub(super) fn head(&self, buffer: &[u8], limits: Limits) -> Option<(Head, usize)> {
+        let bytes = buffer.get(..self.bytes.len())?;
         if self.limits != limits {
             return None;
         }
-        if !self.head.is_post() {
-            return self.with_another_query(buffer);
-        }
-        let bytes = buffer.get(..self.bytes.len())?;
         let Some(length) = self.head.length_at else {
             return (bytes == self.bytes).then_some((self.head, bytes.len()));
         };
@@ -56,10 +53,14 @@ impl Again {
         let framing = Framing::length(length.slice(bytes), limits.body_bytes_max).ok()?;
         Some((self.head.framed(framing), bytes.len()))
     }
-    /// A query that is not plain may be refused, or end before its blank: such a head is read in full.
+    /// A whole message that begins with this head but for its query: the head, and where query and body lie. A query
+    /// that is not plain may be refused, or end before its blank: such a head is read in full.
     #[inline]
-    fn with_another_query(&self, buffer: &[u8]) -> Option<(Head, usize)> {
+    pub(super) fn query(&self, buffer: &[u8], limits: Limits) -> Option<(&Head, Span, Span)> {
         let before = self.head.query()?;
+        let Framing::Length(body_bytes) = self.head.framing else {
+            return None;
+        };
         let rest = buffer.strip_prefix(&self.bytes[..before.start])?;
         let after = &self.bytes[before.end..];
         let length = match rest.len().checked_sub(after.len()) {
@@ -75,9 +76,15 @@ impl Again {
             start: before.start,
             end: before.start + length,
         };
-        let end = query.end + after.len();
-        let same = rest[length..].starts_with(after) && end <= self.limits.head_bytes_max;
-        same.then(|| (self.head.with_query(query), end))
+        let start = query.end + after.len();
+        let body = Span {
+            start,
+            end: start + body_bytes,
+        };
+        let whole = rest[length..].starts_with(after)
+            && start <= limits.head_bytes_max
+            && body.end <= buffer.len();
+        (whole && self.limits == limits).then_some((&self.head, query, body))
     }
 }
 

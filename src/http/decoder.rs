@@ -73,6 +73,12 @@ impl Decoder {
     /// Looks at the unconsumed bytes. Called again with the same start and more bytes after
     /// `Incomplete`; called with the bytes after `consumed` after a message.
     pub fn next<'b>(&mut self, buffer: &'b mut [u8]) -> Decoded<'b> {
+        if let Some((head, query, body)) = self.another_query(buffer) {
+            return Decoded::Message {
+                message: head.message_of(query, buffer, body),
+                consumed: body.end,
+            };
+        }
         match self.advance(buffer) {
             Ok(Some((head, body, consumed))) => Decoded::Message {
                 message: head.message(buffer, body),
@@ -95,6 +101,15 @@ impl Decoder {
             None if self.scan.is_idle() => Awaiting::Request,
             None => Awaiting::Head,
         }
+    }
+
+    /// A message that is there as a whole, under the last one's head but for its query: nothing of it has to be
+    /// remembered.
+    #[inline]
+    fn another_query(&self, buffer: &[u8]) -> Option<(&Head, Span, Span)> {
+        let fresh = self.pending.is_none() && self.refused.is_none() && self.scan.is_fresh();
+        let last = self.last.as_ref().filter(|_| fresh)?;
+        last.query(buffer, self.limits)
     }
 
     fn advance(&mut self, buffer: &mut [u8]) -> Result<Option<(Head, Span, usize)>, Refusal> {
