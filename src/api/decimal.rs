@@ -72,11 +72,19 @@ fn digits(bytes: &[u8], mut at: usize, mut number: u64) -> (u64, usize) {
 /// A timestamp as it nearly always is: ten digits, with the end of a member's value or of a text behind them.
 #[inline]
 pub fn ten_digits(bytes: &[u8]) -> Option<u64> {
-    let &[a, b, c, d, e, f, g, h, i, j, after] = bytes.first_chunk()?;
+    let &[ref ten_of_them @ .., after] = bytes.first_chunk::<11>()?;
+    let number = ten(ten_of_them)?;
+    matches!(after, b',' | b'}' | b'"').then_some(number)
+}
+
+/// Ten digits, whatever stands behind them.
+#[inline]
+pub fn ten(digits: &[u8; 10]) -> Option<u64> {
+    let &[a, b, c, d, e, f, g, h, i, j] = digits;
     let eight = eight_digits(u64::from_le_bytes([a, b, c, d, e, f, g, h]))?;
     let (i, j) = (i.wrapping_sub(b'0'), j.wrapping_sub(b'0'));
-    let alone = a != b'0' && i < 10 && j < 10 && matches!(after, b',' | b'}' | b'"');
-    alone.then(|| eight * 100 + u64::from(i) * 10 + u64::from(j))
+    let number = eight * 100 + u64::from(i) * 10 + u64::from(j);
+    (a != b'0' && i < 10 && j < 10).then_some(number)
 }
 
 /// Eight digits at once (after Lemire and Muła): all of them neighbours in pairs, then in fours, then together.

@@ -2,7 +2,7 @@
 //! answer, out. May assume that the message is whole and its framing sound.
 //!
 //! `route` finds the endpoint; [`query`] (GET) and [`post`] read one request each, by way of
-//! [`json`], or, of the shape that everybody sends, [`plain`];
+//! [`json`], or, of the shape that everybody sends, [`plain`] and `usual`;
 //! [`telegraf`] reads another program's form of it. [`validate`], [`name`] and [`number`] are the rules of one
 //! item, [`skip`] and [`quota`] those that leave one out; [`verdict`] is the one table of statuses and messages.
 
@@ -26,6 +26,7 @@ pub(crate) mod second_look;
 pub mod skip;
 pub mod take;
 pub mod telegraf;
+mod usual;
 pub mod validate;
 pub mod verdict;
 

@@ -11,6 +11,7 @@ use super::pairs::{decode, pairs};
 use super::partly::{self, LeftOut};
 use super::report::Report;
 use super::take::{Taker, reject};
+use super::usual::{self, Usual};
 use super::validate::{self, Fault, Given, Item, Rules};
 use super::verdict::{self, Problem};
 use super::{Api, Decision, Scratch, Tally};
@@ -74,39 +75,34 @@ pub(super) fn decide<S: PointSink>(
         known,
         ..
     } = scratch;
-    let query = Query::split(message.query.unwrap_or_default(), decoded);
-    let mut tally = Tally {
-        received: u32::from(query.has(Parameter::Metric) || query.has(Parameter::Value)),
-        ..Tally::default()
-    };
-    let mut item = Item {
-        fill: matches!(query.get(Parameter::Fill), Some(b"true" | b"True")),
-        ..Item::default()
-    };
     let mut rules = Rules {
         limits: &api.limits,
         now,
         prefix: "",
         letters: Letters::Any,
     };
-    let grant = match query.examine(api, &mut item, &rules) {
-        Ok(Examined::Probe) => return Decision::Probe(verdict::healthy()),
-        Ok(Examined::Item(grant)) => grant,
-        Err(fault) => return reject(&fault, "", tally),
+    let query = message.query.unwrap_or_default();
+    let checked = match usual(api, query, &rules) {
+        Some(checked) => checked,
+        None => match in_full(api, query, decoded, &rules) {
+            Ok(checked) => checked,
+            Err(decision) => return decision,
+        },
     };
-    tally.namespace = grant.namespace;
+    let Checked { item, grant, test } = checked;
     rules.prefix = grant.prefix;
-    let test = query.get(Parameter::Test) == Some(b"true")
-        || message
-            .fields
-            .x_test_only
-            .is_some_and(|value| !value.is_empty());
+    let x_test_only = message.fields.x_test_only;
+    let test = test || x_test_only.is_some_and(|value| !value.is_empty());
     let quota = api.quotas.of(grant.namespace, known);
     let mut taker = Taker {
         rules,
         name,
         sink,
-        tally,
+        tally: Tally {
+            received: 1,
+            namespace: grant.namespace,
+            ..Tally::default()
+        },
         report: test.then(Report::default),
         // Skyline skips what is posted only.
         skip: None,
@@ -115,14 +111,64 @@ pub(super) fn decide<S: PointSink>(
         left_out: LeftOut::default(),
     };
     if let Err(fault) = taker.take(&item) {
-        return reject(&fault, "", tally);
+        return reject(&fault, "", taker.tally);
     }
     match (&taker.quota, item.metric) {
         (Some(quota), Given::Text(name)) if taker.tally.over_quota > 0 => Decision::Partly {
             answer: partly::over_quota(quota.max(), name, &api.keys),
             tally: taker.tally,
         },
+        // What `finish` comes to when there is nothing to tell.
+        _ if taker.report.is_none() => Decision::Points(taker.tally),
         _ => taker.finish(&api.keys),
+    }
+}
+
+/// One metric with all that it needs, every parameter of which is good.
+struct Checked<'q, 'k> {
+    item: Item<'q>,
+    grant: Grant<'k>,
+    test: bool,
+}
+
+/// Of the usual shape, and nothing wrong with what it says; else which fault comes first is not decided here.
+#[inline]
+fn usual<'q, 'k>(api: &'k Api, query: &'q [u8], rules: &Rules<'_>) -> Option<Checked<'q, 'k>> {
+    let Usual { item, key } = usual::read(query)?;
+    let grant = api.keys.check(key)?;
+    validate::timestamp(&item.timestamp, item.fill, rules).ok()?;
+    Some(Checked {
+        item,
+        grant,
+        test: false,
+    })
+}
+
+fn in_full<'q, 'k>(
+    api: &'k Api,
+    query: &[u8],
+    decoded: &'q mut Decoded,
+    rules: &Rules<'_>,
+) -> Result<Checked<'q, 'k>, Decision> {
+    let query = Query::split(query, decoded);
+    let mut item = Item {
+        fill: matches!(query.get(Parameter::Fill), Some(b"true" | b"True")),
+        ..Item::default()
+    };
+    match query.examine(api, &mut item, rules) {
+        Ok(Examined::Probe) => Err(Decision::Probe(verdict::healthy())),
+        Ok(Examined::Item(grant)) => Ok(Checked {
+            item,
+            grant,
+            test: query.get(Parameter::Test) == Some(b"true"),
+        }),
+        Err(fault) => {
+            let tally = Tally {
+                received: u32::from(query.has(Parameter::Metric) || query.has(Parameter::Value)),
+                ..Tally::default()
+            };
+            Err(reject(&fault, "", tally))
+        }
     }
 }
 

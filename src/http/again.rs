@@ -1,11 +1,14 @@
-//! A client sends the same head with every request of a connection, but for its `Content-Length`. What was read once
-//! from the same bytes need not be read again: the answer could only be the same.
+//! A client sends the same head with every request of a connection, but for its `Content-Length`, or, of a GET, for its
+//! query. What was read once from the same bytes need not be read again: the answer could only be the same.
 
 use super::Limits;
 use super::head::{Framing, Head, Span};
 
 /// Longer heads are read every time: one is kept for each connection.
 const HEAD_BYTES_MAX: usize = 512;
+
+/// Together with a head, far less than a request line may have.
+const QUERY_BYTES_MAX: usize = 1024;
 
 /// The last head that was read from the very start of what was unread.
 #[derive(Debug)]
@@ -16,9 +19,10 @@ pub(super) struct Again {
 }
 
 impl Again {
-    /// Only of requests that carry a body: others have their content in the head, and it differs.
+    /// Only of requests that carry something: in a body, or in a query.
     pub(super) fn remember(last: &mut Option<Again>, bytes: &[u8], head: &Head, limits: Limits) {
-        if bytes.len() > HEAD_BYTES_MAX || !head.is_post() {
+        let carries = head.is_post() || head.query().is_some();
+        if bytes.len() > HEAD_BYTES_MAX || !carries {
             return;
         }
         let last = last.get_or_insert_with(|| Again {
@@ -67,4 +71,62 @@ impl Again {
         // As many digits as before, or it is not the same head; one that is refused is read in full for the reason.
         Framing::length(length.slice(bytes), limits.body_bytes_max).ok()
     }
+
+    /// A whole message that begins with this head but for its query: the head, and where query and body lie. A query
+    /// that is not plain may be refused, or end before its blank: such a head is read in full.
+    #[inline]
+    pub(super) fn query(&self, buffer: &[u8], limits: Limits) -> Option<(&Head, Span, Span)> {
+        let before = self.head.query()?;
+        let Framing::Length(body_bytes) = self.head.framing else {
+            return None;
+        };
+        let rest = buffer.strip_prefix(&self.bytes[..before.start])?;
+        let after = &self.bytes[before.end..];
+        let length = match rest.len().checked_sub(after.len()) {
+            // Nearly always nothing follows.
+            Some(length) if is_plain(rest, length) => length,
+            _ => {
+                let window = &rest[..rest.len().min(QUERY_BYTES_MAX)];
+                let length = memchr::memchr(b' ', window)?;
+                is_plain(rest, length).then_some(length)?
+            }
+        };
+        let query = Span {
+            start: before.start,
+            end: before.start + length,
+        };
+        let start = query.end + after.len();
+        let body = Span {
+            start,
+            end: start + body_bytes,
+        };
+        let whole = rest[length..].starts_with(after)
+            && start <= limits.head_bytes_max
+            && body.end <= buffer.len();
+        (whole && self.limits == limits).then_some((&self.head, query, body))
+    }
+}
+
+/// Whether the first bytes are few, and such that every query may have and none ends it.
+#[inline]
+fn is_plain(rest: &[u8], length: usize) -> bool {
+    const WINDOW: usize = 32;
+    if length > QUERY_BYTES_MAX {
+        return false;
+    }
+    let query = &rest[..length];
+    // Without a short cut, which would be a branch for each byte.
+    let other = |byte: u8| u8::from(!byte.is_ascii_graphic()) | u8::from(byte == b'#');
+    let Some(last) = query.last_chunk::<WINDOW>() else {
+        return query.iter().fold(0, |all, &byte| all | other(byte)) == 0;
+    };
+    // The last window lies in part on the one before: no byte is looked at alone.
+    let (windows, _) = query.as_chunks::<WINDOW>();
+    let mut others = [0; WINDOW];
+    for window in windows.iter().chain([last]) {
+        for (all, &byte) in others.iter_mut().zip(window) {
+            *all |= other(byte);
+        }
+    }
+    others == [0; WINDOW]
 }

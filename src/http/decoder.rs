@@ -79,6 +79,12 @@ impl Decoder {
                 consumed: body.end,
             };
         }
+        if let Some((head, query, body)) = self.another_query(buffer) {
+            return Decoded::Message {
+                message: head.message_of(query, buffer, body),
+                consumed: body.end,
+            };
+        }
         match self.advance(buffer) {
             Ok(Some((head, body, consumed))) => Decoded::Message {
                 message: head.message(buffer, body),
@@ -106,9 +112,20 @@ impl Decoder {
     /// A message that is there as a whole, under the last one's head: nothing of it has to be remembered.
     #[inline]
     fn whole_again(&self, buffer: &[u8]) -> Option<(&Head, Span)> {
+        self.usable()?.whole(buffer, self.limits)
+    }
+
+    /// The same for one whose head has another query.
+    #[inline]
+    fn another_query(&self, buffer: &[u8]) -> Option<(&Head, Span, Span)> {
+        self.usable()?.query(buffer, self.limits)
+    }
+
+    /// The last head, where a message begins and nothing was lost before it.
+    #[inline]
+    fn usable(&self) -> Option<&Again> {
         let fresh = self.pending.is_none() && self.refused.is_none() && self.scan.is_fresh();
-        let last = self.last.as_ref().filter(|_| fresh)?;
-        last.whole(buffer, self.limits)
+        self.last.as_ref().filter(|_| fresh)
     }
 
     fn advance(&mut self, buffer: &mut [u8]) -> Result<Option<(Head, Span, usize)>, Refusal> {

@@ -87,19 +87,44 @@ impl Head {
         self.method == Method::Post
     }
 
+    pub(super) fn query(&self) -> Option<Span> {
+        self.target.query
+    }
+
     pub(super) fn message<'b>(&self, buffer: &'b [u8], body: Span) -> Message<'b> {
+        self.message_at(buffer, self.target.query, body, |field| field)
+    }
+
+    /// The same of a head with a query that ends elsewhere, which has moved all that stands behind it.
+    pub(super) fn message_of<'b>(&self, query: Span, buffer: &'b [u8], body: Span) -> Message<'b> {
+        let before = self.target.query.unwrap_or(query);
+        self.message_at(buffer, Some(query), body, |field| Span {
+            start: query.end + (field.start - before.end),
+            end: query.end + (field.end - before.end),
+        })
+    }
+
+    #[inline]
+    fn message_at<'b>(
+        &self,
+        buffer: &'b [u8],
+        query: Option<Span>,
+        body: Span,
+        field_at: impl Fn(Span) -> Span,
+    ) -> Message<'b> {
         let slice = |span: Span| span.slice(buffer);
+        let field = |span: Option<Span>| span.map(|span| slice(field_at(span)));
         let path = slice(self.target.path);
         Message {
             method: self.method,
             // Only an absolute target can have an empty path.
             path: if path.is_empty() { b"/" } else { path },
-            query: self.target.query.map(slice),
+            query: query.map(slice),
             fields: Fields {
-                key: self.key.map(slice),
-                telegraf: self.telegraf.map(slice),
-                prefix: self.prefix.map(slice),
-                x_test_only: self.x_test_only.map(slice),
+                key: field(self.key),
+                telegraf: field(self.telegraf),
+                prefix: field(self.prefix),
+                x_test_only: field(self.x_test_only),
                 content_encoding: self.content_encoding,
             },
             body: slice(body),
