@@ -173,7 +173,7 @@ impl<'b> Cursor<'b> {
         let name = self.text.get(self.at + name_at..self.at + name_end)?;
         let mut at = name_end;
         at += behind(rest, at, spaced, b"\", \"value\": ", b"\",\"value\":")?;
-        let (value, bytes) = decimal::read(self.text.get(self.at + at..)?)?;
+        let (value, bytes) = decimal::read(rest.get(at..)?)?;
         at += bytes;
         at += behind(rest, at, spaced, b", \"timestamp\": ", b",\"timestamp\":")?;
         let seconds = decimal::ten_digits(rest.get(at..)?)?;
@@ -240,7 +240,7 @@ impl<'b> Cursor<'b> {
         if self.rest().first() == Some(&b'"') {
             return Some(Given::Text(self.text()?));
         }
-        let (number, bytes) = decimal::read(&self.text[self.at..])?;
+        let (number, bytes) = decimal::read(self.rest())?;
         self.at += bytes;
         Some(number)
     }
