@@ -216,7 +216,7 @@ fn windows_are_clean<const N: usize>(name: &[u8]) -> bool {
 }
 
 #[inline]
-pub(super) fn window<const N: usize>(name: &[u8], at: usize) -> Option<&[u8; N]> {
+fn window<const N: usize>(name: &[u8], at: usize) -> Option<&[u8; N]> {
     name.get(at..)?.first_chunk()
 }
 

@@ -36,7 +36,11 @@ pub fn read<'t, 'b>(body: &'b [u8], items: &'t mut Vec<Item<'b>>) -> Option<Docu
         return None;
     }
     let text = simdutf8::basic::from_utf8(body).ok()?;
-    let mut cursor = Cursor { text, at: 1 };
+    let mut cursor = Cursor {
+        text,
+        at: 1,
+        all_clean: true,
+    };
     let mut key = Given::Absent;
     let mut single = Single::default();
     loop {
@@ -72,6 +76,7 @@ pub fn read<'t, 'b>(body: &'b [u8], items: &'t mut Vec<Item<'b>>) -> Option<Docu
         key,
         metrics: (!items.is_empty()).then_some(Metrics::Read(items)),
         single: single.item,
+        names_in: cursor.all_clean.then_some(body),
         ..Document::default()
     })
 }
@@ -100,6 +105,8 @@ impl Single<'_> {
 struct Cursor<'b> {
     text: &'b str,
     at: usize,
+    /// All names so far.
+    all_clean: bool,
 }
 
 impl<'b> Cursor<'b> {
@@ -235,6 +242,7 @@ impl<'b> Cursor<'b> {
     fn name(&mut self, item: &mut Item<'b>) -> Option<()> {
         let text = self.quoted()?;
         item.clean = name::is_clean(text.as_bytes());
+        self.all_clean &= item.clean;
         item.metric = Given::Text(text);
         (item.clean || is_literal(text)).then_some(())
     }

@@ -146,7 +146,10 @@ impl<'t, 'i> Request<'_, 't, 'i> {
             sink,
             tally,
             report: test.then(Report::default),
-            skip: Some(&self.api.skip),
+            skip: document
+                .names_in
+                .is_none_or(|body| self.api.skip.may_match_in(body, grant.prefix))
+                .then_some(&self.api.skip),
             quota: quota.filter(|_| !test),
             only_check: false,
             left_out: LeftOut::default(),
