@@ -173,7 +173,7 @@ impl<'b> Cursor<'b> {
         at += bytes;
         at += behind(rest, at, spaced, b", \"timestamp\": ", b",\"timestamp\":")?;
         let (seconds, bytes) = usual_timestamp(rest.get(at..)?)?;
-        if !name::is_clean(rest.get(name_at..name_end)?) {
+        if !name::is_clean_in(&rest[name_at..], name_end - name_at) {
             return None;
         }
         let name = self.text.get(self.at + name_at..self.at + name_end)?;
