@@ -22,7 +22,17 @@ impl Endpoint {
 
     /// Paths arrive with any number of leading slashes (the Apache example of Skyline's documentation
     /// sends two), and with or without the prefix a reverse proxy takes off.
+    #[inline]
     pub fn of(path: &[u8]) -> Option<Endpoint> {
+        // As nearly all points arrive; compared as words, since its length is known here.
+        const POST: &[u8; 17] = b"/metric_data_post";
+        if path.len() == POST.len() && path.first_chunk() == Some(POST) {
+            return Some(Endpoint::MetricDataPost);
+        }
+        Endpoint::of_others(path)
+    }
+
+    fn of_others(path: &[u8]) -> Option<Endpoint> {
         let path = after_slashes(path)?;
         let path = match path.strip_prefix(b"flux") {
             Some(rest) => after_slashes(rest)?,
@@ -74,6 +84,11 @@ mod tests {
         ] {
             let endpoint = Endpoint::of(path.as_bytes());
             assert_eq!(endpoint, Some(Endpoint::MetricData), "{path}");
+            assert_eq!(Endpoint::of_others(path.as_bytes()), endpoint, "{path}");
+            let post = format!("{path}_post");
+            let endpoint = Endpoint::of(post.as_bytes());
+            assert_eq!(endpoint, Some(Endpoint::MetricDataPost), "{post}");
+            assert_eq!(Endpoint::of_others(post.as_bytes()), endpoint, "{post}");
         }
         for path in [
             "",
