@@ -45,7 +45,7 @@ pub fn read<'t, 'b>(body: &'b [u8], items: &'t mut Vec<Item<'b>>) -> Option<Docu
     let mut single = Single::default();
     loop {
         if cursor.eat(b"\"key\":") {
-            if key != Given::Absent {
+            if !matches!(key, Given::Absent) {
                 return None;
             }
             key = Given::Text(cursor.text()?);
@@ -218,7 +218,7 @@ impl<'b> Cursor<'b> {
     }
 
     fn member(&mut self, Single { item, has_fill }: &mut Single<'b>) -> Option<()> {
-        let first = |given: &Given<'_>| (*given == Given::Absent).then_some(());
+        let first = |given: &Given<'_>| matches!(given, Given::Absent).then_some(());
         if self.eat(b"\"metric\":") {
             first(&item.metric)?;
             self.name(item)
