@@ -109,15 +109,13 @@ fn same(key: &[u8], sent: &[u8]) -> Choice {
     if key.len() != sent.len() {
         return Choice::from(0);
     }
-    let (key, sent) = (key.chunks(8), sent.chunks(8));
-    let word = |bytes: &[u8]| {
-        let mut word = [0; 8];
-        word[..bytes.len()].copy_from_slice(bytes);
-        u64::from_le_bytes(word)
-    };
-    let different = key
-        .zip(sent)
-        .fold(0, |all, (key, sent)| all | (word(key) ^ word(sent)));
+    let (words, rest) = key.as_chunks();
+    let (sent_words, sent_rest) = sent.as_chunks();
+    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+    let words = words.iter().zip(sent_words);
+    let different = words.fold(0, |all, (key, sent)| all | (word(key) ^ word(sent)));
+    let rest = rest.iter().zip(sent_rest);
+    let different = rest.fold(different, |all, (key, sent)| all | u64::from(key ^ sent));
     different.ct_eq(&0)
 }
 
@@ -182,6 +180,20 @@ mod tests {
         let numbers = ["k1", "k2", "k5", "k6", SELF].map(number);
         let expected = [None, Some(Some(3)), Some(Some(2)), Some(None), Some(None)];
         assert_eq!(numbers, expected);
+    }
+
+    #[test]
+    fn a_key_with_one_bit_wrong_is_none_at_any_length() {
+        for bytes in 1..40 {
+            let key = &SELF.repeat(2)[..bytes];
+            let keys = Keys::new(key, &BTreeMap::new());
+            assert!(keys.check(key.as_bytes()).is_some());
+            for bit in 0..8 * bytes {
+                let mut sent = key.as_bytes().to_vec();
+                sent[bit / 8] ^= 1 << (bit % 8);
+                assert!(keys.check(&sent).is_none(), "{bytes} {bit}");
+            }
+        }
     }
 
     #[test]

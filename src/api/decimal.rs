@@ -1,5 +1,6 @@
 //! Decimal literals in JSON's grammar → numbers, correctly rounded: by one division where a double holds both sides
-//! of it exactly, by the standard library else. Text that it does not take may still be a number; others decide.
+//! of it exactly, by one of integers up to 18 digits, by the standard library else. Text that it does not take may still
+//! be a number; others decide.
 
 use super::validate::Given;
 
@@ -14,10 +15,20 @@ const POWERS: [f64; 23] = [
     1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 ];
 
-/// The finite number that `text` begins with, and where it ends. Integers of more than 18 digits are not taken.
+/// The powers of ten that 64 bits hold, for numbers of at most 18 digits.
+const TENS: [u64; DIGITS_MAX + 1] = {
+    let mut tens = [1; DIGITS_MAX + 1];
+    let mut power = 1;
+    while power < tens.len() {
+        tens[power] = 10 * tens[power - 1];
+        power += 1;
+    }
+    tens
+};
+
+/// The finite number that a text begins with, and where it ends. Integers of more than 18 digits are not taken.
 #[inline]
-pub fn read(text: &str) -> Option<(Given<'static>, usize)> {
-    let bytes = text.as_bytes();
+pub fn read(bytes: &[u8]) -> Option<(Given<'static>, usize)> {
     let negative = bytes.first() == Some(&b'-');
     let start = usize::from(negative);
     let (whole, mut at) = digits(bytes, start, 0);
@@ -28,7 +39,7 @@ pub fn read(text: &str) -> Option<(Given<'static>, usize)> {
     let (mut mantissa, mut places) = (whole, 0);
     if bytes.get(at) == Some(&b'.') {
         let end;
-        (mantissa, end) = digits(bytes, at + 1, whole);
+        (mantissa, end) = digits_behind(bytes, at + 1, whole);
         places = end - at - 1;
         if places == 0 {
             return None;
@@ -37,23 +48,44 @@ pub fn read(text: &str) -> Option<(Given<'static>, usize)> {
     }
     if let Some(b'e' | b'E') = bytes.get(at) {
         let end = exponent(bytes, at + 1)?;
-        return parsed(text, end);
+        return parsed(&bytes[..end]);
     }
     let fits = count + places <= DIGITS_MAX;
     let given = match (places, negative) {
         _ if !fits && places == 0 => return None,
         (0, false) => Given::Unsigned(mantissa),
         (0, true) => Given::Signed(-(mantissa as i64)),
-        _ if !fits || mantissa > EXACT_MAX => return parsed(text, at),
-        (_, false) => Given::Float(mantissa as f64 / POWERS[places]),
-        (_, true) => Given::Float(-(mantissa as f64 / POWERS[places])),
+        _ if !fits => return parsed(&bytes[..at]),
+        (_, false) => Given::Float(divided(mantissa, places)),
+        (_, true) => Given::Float(-divided(mantissa, places)),
     };
     Some((given, at))
 }
 
-fn parsed(text: &str, end: usize) -> Option<(Given<'static>, usize)> {
-    let number: f64 = text[..end].parse().ok()?;
-    number.is_finite().then_some((Given::Float(number), end))
+/// A mantissa of at most 18 digits over a power of ten of as many, correctly rounded.
+#[inline]
+fn divided(mantissa: u64, places: usize) -> f64 {
+    if mantissa <= EXACT_MAX {
+        return mantissa as f64 / POWERS[places];
+    }
+    // Both with their highest bit set, so that the quotient has 63 or 64 bits: ten more than a double, at least.
+    let divisor = TENS[places];
+    let (up, down) = (divisor.leading_zeros(), mantissa.leading_zeros());
+    let divisor = divisor << up;
+    let dividend = u128::from(mantissa << down) << 63;
+    let quotient = (dividend / u128::from(divisor)) as u64;
+    // What is left over only says on which side of half way the quotient lies, so its lowest bit tells all of it.
+    let rest = dividend as u64 != quotient.wrapping_mul(divisor);
+    let rounded = (quotient | u64::from(rest)) as f64;
+    // A power of two between 2^-66 and 2^-7: it changes no bit of the digits.
+    let exponent = 1023 - 63 + u64::from(up) - u64::from(down);
+    rounded * f64::from_bits(exponent << 52)
+}
+
+fn parsed(literal: &[u8]) -> Option<(Given<'static>, usize)> {
+    let number: f64 = std::str::from_utf8(literal).ok()?.parse().ok()?;
+    let taken = (Given::Float(number), literal.len());
+    number.is_finite().then_some(taken)
 }
 
 /// Appends the digits from `at` on to `number`, which is meaningless when they do not fit; and where they end.
@@ -67,6 +99,28 @@ fn digits(bytes: &[u8], mut at: usize, mut number: u64) -> (u64, usize) {
         at += 1;
     }
     (number, at)
+}
+
+/// The same of digits behind a point. Where they are many, several at once are cheaper.
+#[inline]
+fn digits_behind(bytes: &[u8], mut at: usize, mut number: u64) -> (u64, usize) {
+    while bytes.get(at + 3).is_some_and(u8::is_ascii_digit)
+        && let Some(text) = eight_at(bytes, at)
+    {
+        let (value, count) = up_to_eight(text);
+        number = number.wrapping_mul(TENS[count]).wrapping_add(value);
+        at += count;
+        if count < 8 {
+            return (number, at);
+        }
+    }
+    digits(bytes, at, number)
+}
+
+/// Eight characters, the first one lowest.
+#[inline]
+fn eight_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 /// A timestamp as it nearly always is: ten digits, with the end of a member's value or of a text behind them.
@@ -95,11 +149,30 @@ fn eight_digits(text: u64) -> Option<u64> {
     if (over_nine | values) & 0x8080_8080_8080_8080 != 0 {
         return None;
     }
+    Some(together(values))
+}
+
+/// The digits that eight characters begin with, and how many they are.
+#[inline]
+fn up_to_eight(text: u64) -> (u64, usize) {
+    let values = text ^ 0x3030_3030_3030_3030;
+    // The highest bit of each byte that is no digit. Without that bit nothing is carried from one to the next.
+    let above_nine = (values & 0x7f7f_7f7f_7f7f_7f7f) + 0x7676_7676_7676_7676;
+    let others = (above_nine | values) & 0x8080_8080_8080_8080;
+    let count = others.trailing_zeros() / 8;
+    // Zeros before the first digit, in place of all that stands behind the last one.
+    let digits = values.checked_shl(64 - 8 * count).unwrap_or(0);
+    (together(digits), count as usize)
+}
+
+/// The number that eight values of one digit make, the first one lowest.
+#[inline]
+fn together(values: u64) -> u64 {
     let pairs = values.wrapping_mul(10) + (values >> 8);
     const TWO_PAIRS: u64 = 0x0000_00ff_0000_00ff;
     let high = (pairs & TWO_PAIRS).wrapping_mul(100 + (1_000_000 << 32));
     let low = (pairs >> 16 & TWO_PAIRS).wrapping_mul(1 + (10_000 << 32));
-    Some(high.wrapping_add(low) >> 32)
+    high.wrapping_add(low) >> 32
 }
 
 /// Where an exponent ends: at least one digit, behind a sign or not.
@@ -117,7 +190,7 @@ mod tests {
 
     /// What is read, as the double it is.
     fn double(text: &str) -> Option<(u64, usize)> {
-        let (given, end) = read(text)?;
+        let (given, end) = read(text.as_bytes())?;
         let value = match given {
             Given::Unsigned(value) => value as f64,
             Given::Signed(0) => -0.0,
@@ -164,7 +237,7 @@ mod tests {
             "1234567890123456789",
             "1.x",
         ] {
-            assert_eq!(read(text), None, "{text}");
+            assert_eq!(read(text.as_bytes()), None, "{text}");
         }
     }
 
@@ -192,6 +265,42 @@ mod tests {
             match double(&format!("{text}{after}")) {
                 Some(read) => prop_assert_eq!(read, (expected.to_bits(), text.len())),
                 None => prop_assert!(!expected.is_finite() || text.len() > DIGITS_MAX, "{}", text),
+            }
+        }
+
+        /// Whatever stands behind them, and however near the end.
+        #[test]
+        fn digits_are_the_same_number_at_once_and_one_by_one(text in "[0-9]{0,19}[0-9,}\" .e\\PC]{0,9}", at in 0usize..4) {
+            let bytes = text.as_bytes();
+            let run = bytes.iter().skip(at).take_while(|byte| byte.is_ascii_digit());
+            let number = run.clone().fold(7u64, |all, digit| {
+                all.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'))
+            });
+            let expected = (number, at + run.count());
+            prop_assert_eq!(digits(bytes, at, 7), expected);
+            prop_assert_eq!(digits_behind(bytes, at, 7), expected);
+        }
+
+        #[test]
+        fn eighteen_digits_are_divided_as_the_standard_library_divides(
+            mantissa in 1u64..1_000_000_000_000_000_000, fewer in 0usize..18, places in 1usize..18,
+        ) {
+            let mantissa = mantissa / 10u64.pow(fewer as u32);
+            let expected: f64 = format!("{mantissa}e-{places}").parse().unwrap();
+            prop_assert_eq!(divided(mantissa, places).to_bits(), expected.to_bits());
+        }
+
+        /// A double with a few binary places and the one behind it, and what lies just beside the middle of them.
+        #[test]
+        fn half_way_goes_to_the_even_one_and_what_is_beside_it_does_not(
+            odd in (1u64 << 53)..(1 << 54), binary in 1u32..5, beside in -1i64..=1,
+        ) {
+            // odd / 2^binary, with an odd numerator: half way, as a double ends one bit before.
+            let (odd, places) = (odd | 1, binary as usize);
+            if let Some(mantissa) = odd.checked_mul(5u64.pow(binary)) {
+                let mantissa = mantissa.wrapping_add_signed(beside);
+                let expected: f64 = format!("{mantissa}e-{places}").parse().unwrap();
+                prop_assert_eq!(divided(mantissa, places).to_bits(), expected.to_bits());
             }
         }
 

@@ -25,6 +25,8 @@ pub struct Document<'t, 'i> {
     pub status_code: Member<'t, 'i>,
     pub validate_key: Member<'t, 'i>,
     pub test: Member<'t, 'i>,
+    /// The body, when every name in the document is clean and so a piece of it.
+    pub names_in: Option<&'i [u8]>,
     /// What a document with a single metric says at its top.
     pub single: Item<'i>,
 }

@@ -105,7 +105,7 @@ struct Explainer<'e> {
 impl Explainer<'_> {
     fn document(&mut self, document: &Document<'_, '_>) -> Result<(), Fault> {
         match post::items(document)? {
-            Items::Single(item) => self.add(1, &item),
+            Items::Single(item) => self.add(1, item),
             Items::List(len, list) => {
                 post::not_too_many(len, &self.api.limits)?;
                 for (index, nodes) in list.enumerate() {

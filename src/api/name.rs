@@ -193,6 +193,43 @@ pub fn is_clean(name: &[u8]) -> bool {
     }
 }
 
+/// The same of a name with a closing quote behind it. A short one is looked at together with what follows, which saves
+/// a second look at its middle.
+#[inline]
+pub fn is_clean_in(text: &[u8], name_bytes: usize) -> bool {
+    debug_assert_eq!(text.get(name_bytes), Some(&b'"'));
+    let here = text.first_chunk();
+    let next = text.get(1..).and_then(<[u8]>::first_chunk);
+    let within = WITHIN
+        .get(32usize.wrapping_sub(name_bytes)..)
+        .and_then(<[u8]>::first_chunk);
+    match (here, next, within) {
+        (Some(here), Some(next), Some(within)) if name_bytes > 0 => {
+            begins_clean(here, next, within)
+        }
+        _ => is_clean(&text[..name_bytes]),
+    }
+}
+
+/// From its middle less a name's length on: what covers a window's part of the name, and nothing behind it.
+const WITHIN: [u8; 64] = {
+    let mut within = [0; 64];
+    let mut place = 0;
+    while place < 32 {
+        within[place] = 1;
+        place += 1;
+    }
+    within
+};
+
+fn begins_clean(here: &[u8; 32], next: &[u8; 32], within: &[u8; 32]) -> bool {
+    let mut bad = [0u8; 32];
+    for place in 0..32 {
+        bad[place] = within[place] & is_bad(here[place], next[place]);
+    }
+    bad == [0; 32]
+}
+
 /// Windows of a fixed size without a branch in them, which the compiler turns into vector instructions. The last one
 /// ends before the last byte, so that each byte has one behind it, which may be the second of two dots.
 fn windows_are_clean<const N: usize>(name: &[u8]) -> bool {
@@ -204,8 +241,7 @@ fn windows_are_clean<const N: usize>(name: &[u8]) -> bool {
     let mut at = 0;
     while let (Some(here), Some(next)) = (window::<N>(name, at), window::<N>(name, at + 1)) {
         for place in 0..N {
-            let two_dots = u8::from(here[place] == b'.') & u8::from(next[place] == b'.');
-            bad[place] |= two_dots | (is_plain(here[place]) ^ 1);
+            bad[place] |= is_bad(here[place], next[place]);
         }
         if at == last {
             break;
@@ -216,8 +252,15 @@ fn windows_are_clean<const N: usize>(name: &[u8]) -> bool {
 }
 
 #[inline]
-pub(super) fn window<const N: usize>(name: &[u8], at: usize) -> Option<&[u8; N]> {
+fn window<const N: usize>(name: &[u8], at: usize) -> Option<&[u8; N]> {
     name.get(at..)?.first_chunk()
+}
+
+/// 1 for a byte that no clean name has before this other one.
+#[inline]
+const fn is_bad(byte: u8, next: u8) -> u8 {
+    let two_dots = (byte == b'.') as u8 & (next == b'.') as u8;
+    two_dots | (is_plain(byte) ^ 1)
 }
 
 /// 1 for what every name may have. Without short cuts, which would be branches; `-./0123456789:` stand together.
@@ -400,6 +443,10 @@ mod tests {
             text.insert_str(at, &odd);
             let clean = !text.is_empty() && scan(&text, Letters::Ascii) == Form::Clean;
             prop_assert_eq!(is_clean(text.as_bytes()), clean);
+            for after in ["\"", "\",", "\", \"value\": 1..5, \"timestamp\": 1478021700}"] {
+                let followed = format!("{text}{after}");
+                prop_assert_eq!(is_clean_in(followed.as_bytes(), text.len()), clean);
+            }
         }
 
         #[test]

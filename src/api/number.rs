@@ -6,7 +6,7 @@ use super::validate::Given;
 
 /// A value; infinite or not a number where Python's `float()` gives that too.
 pub fn float(text: &str) -> Option<f64> {
-    match decimal::read(text) {
+    match decimal::read(text.as_bytes()) {
         Some((Given::Float(value), end)) if end == text.len() => return Some(value),
         Some((Given::Unsigned(value), end)) if end == text.len() => return Some(value as f64),
         // All others, `-0` among them: an integer has no such zero.
@@ -19,7 +19,7 @@ pub fn float(text: &str) -> Option<f64> {
 /// A whole number; one too large for 64 bits comes back as the nearest that fits, which no
 /// timestamp is.
 pub fn integer(text: &str) -> Option<i64> {
-    if let Some((Given::Unsigned(value), end)) = decimal::read(text)
+    if let Some((Given::Unsigned(value), end)) = decimal::read(text.as_bytes())
         && end == text.len()
     {
         // Of at most 18 digits.

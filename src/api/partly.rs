@@ -18,9 +18,13 @@ pub(super) struct Listed {
     bytes: usize,
 }
 
-/// What became of the metrics of one request, as far as its answer may have to say.
+/// What became of the metrics of one request, as far as its answer may have to say. Most requests leave nothing out:
+/// they make, move and drop no lists.
 #[derive(Debug, Default)]
-pub(super) struct LeftOut {
+pub(super) struct LeftOut(Option<Box<Lists>>);
+
+#[derive(Debug, Default)]
+pub(super) struct Lists {
     pub rejected: Listed,
     pub processed: Listed,
     pub dropped: Listed,
@@ -51,6 +55,12 @@ impl Listed {
 }
 
 impl LeftOut {
+    pub fn lists(&mut self) -> &mut Lists {
+        self.0.get_or_insert_default()
+    }
+}
+
+impl Lists {
     /// Metrics that no place was left for: 400 when there was one, else 207.
     pub fn over_quota(&self, quota: usize, counts: Counts, keys: &Keys) -> Answer {
         let code = if counts.submitted == 1 { 400 } else { 207 };

@@ -36,12 +36,16 @@ pub fn read<'t, 'b>(body: &'b [u8], items: &'t mut Vec<Item<'b>>) -> Option<Docu
         return None;
     }
     let text = simdutf8::basic::from_utf8(body).ok()?;
-    let mut cursor = Cursor { text, at: 1 };
+    let mut cursor = Cursor {
+        text,
+        at: 1,
+        all_clean: true,
+    };
     let mut key = Given::Absent;
     let mut single = Single::default();
     loop {
         if cursor.eat(b"\"key\":") {
-            if key != Given::Absent {
+            if !matches!(key, Given::Absent) {
                 return None;
             }
             key = Given::Text(cursor.text()?);
@@ -50,6 +54,11 @@ pub fn read<'t, 'b>(body: &'b [u8], items: &'t mut Vec<Item<'b>>) -> Option<Docu
                 return None;
             }
             cursor.items(items)?;
+        } else if single.has_none_of_three()
+            && let Some(item) = cursor.usual_members()
+        {
+            let fill = single.item.fill;
+            single.item = Item { fill, ..item };
         } else {
             cursor.member(&mut single)?;
         }
@@ -67,6 +76,7 @@ pub fn read<'t, 'b>(body: &'b [u8], items: &'t mut Vec<Item<'b>>) -> Option<Docu
         key,
         metrics: (!items.is_empty()).then_some(Metrics::Read(items)),
         single: single.item,
+        names_in: cursor.all_clean.then_some(body),
         ..Document::default()
     })
 }
@@ -78,9 +88,25 @@ struct Single<'b> {
     has_fill: bool,
 }
 
+impl Single<'_> {
+    fn has_none_of_three(&self) -> bool {
+        let Item {
+            metric,
+            value,
+            timestamp,
+            ..
+        } = &self.item;
+        [metric, value, timestamp]
+            .iter()
+            .all(|given| matches!(given, Given::Absent))
+    }
+}
+
 struct Cursor<'b> {
     text: &'b str,
     at: usize,
+    /// All names so far.
+    all_clean: bool,
 }
 
 impl<'b> Cursor<'b> {
@@ -117,13 +143,10 @@ impl<'b> Cursor<'b> {
             return None;
         }
         loop {
-            if let Some(item) = self.usual_item() {
-                items.push(item);
-            } else if self.eat(b"{") {
-                items.push(self.item()?);
-            } else {
+            if !self.eat(b"{") {
                 return None;
             }
+            items.push(self.item()?);
             match self.next()? {
                 b',' => self.blank(),
                 b']' => return Some(()),
@@ -132,56 +155,29 @@ impl<'b> Cursor<'b> {
         }
     }
 
-    /// The element that nearly all are: a clean name, a number, a timestamp of ten digits, in this order, as Python
-    /// writes it or without blanks. Takes all of it or nothing; what it does not take, [`Cursor::item`] may.
+    /// The three members that nearly every item has: a clean name, a number, a timestamp of ten digits, in this order,
+    /// as Python writes them or without blanks, the numbers perhaps as texts. Takes all of them or nothing; what it does
+    /// not take, [`Cursor::member`] may.
     #[inline]
-    fn usual_item(&mut self) -> Option<Item<'b>> {
+    fn usual_members(&mut self) -> Option<Item<'b>> {
         let rest = self.rest();
-        let (spaced, name_at) = match rest {
-            [
-                b'{',
-                b'"',
-                b'm',
-                b'e',
-                b't',
-                b'r',
-                b'i',
-                b'c',
-                b'"',
-                b':',
-                b' ',
-                b'"',
-                ..,
-            ] => (true, 12),
-            [
-                b'{',
-                b'"',
-                b'm',
-                b'e',
-                b't',
-                b'r',
-                b'i',
-                b'c',
-                b'"',
-                b':',
-                b'"',
-                ..,
-            ] => (false, 11),
-            _ => return None,
+        let (spaced, name_at) = match rest.first_chunk() == Some(b"\"metric\": \"") {
+            true => (true, 11),
+            false if rest.first_chunk() == Some(b"\"metric\":\"") => (false, 10),
+            false => return None,
         };
         let name_end = name_at + memchr::memchr(b'"', rest.get(name_at..)?)?;
-        let name = self.text.get(self.at + name_at..self.at + name_end)?;
         let mut at = name_end;
         at += behind(rest, at, spaced, b"\", \"value\": ", b"\",\"value\":")?;
-        let (value, bytes) = decimal::read(self.text.get(self.at + at..)?)?;
+        let (value, bytes) = usual_value(rest.get(at..)?)?;
         at += bytes;
         at += behind(rest, at, spaced, b", \"timestamp\": ", b",\"timestamp\":")?;
-        let seconds = decimal::ten_digits(rest.get(at..)?)?;
-        at += 10;
-        if rest.get(at) != Some(&b'}') || !name::is_clean(name.as_bytes()) {
+        let (seconds, bytes) = usual_timestamp(rest.get(at..)?)?;
+        if !name::is_clean_in(&rest[name_at..], name_end - name_at) {
             return None;
         }
-        self.at += at + 1;
+        let name = self.text.get(self.at + name_at..self.at + name_end)?;
+        self.at += at + bytes;
         Some(Item {
             metric: Given::Text(name),
             timestamp: Given::Unsigned(seconds),
@@ -192,8 +188,25 @@ impl<'b> Cursor<'b> {
     }
 
     /// An element of the list, behind its brace.
+    #[inline]
     fn item(&mut self) -> Option<Item<'b>> {
+        let usual = self.usual_members();
+        match usual {
+            Some(item) if self.eat(b"}") => Some(item),
+            _ => self.rest_of_item(usual),
+        }
+    }
+
+    /// From its first member on, or from the comma behind its usual ones.
+    fn rest_of_item(&mut self, usual: Option<Item<'b>>) -> Option<Item<'b>> {
         let mut single = Single::default();
+        if let Some(item) = usual {
+            single.item = item;
+            if !self.eat(b",") {
+                return None;
+            }
+            self.blank();
+        }
         loop {
             self.member(&mut single)?;
             match self.next()? {
@@ -205,7 +218,7 @@ impl<'b> Cursor<'b> {
     }
 
     fn member(&mut self, Single { item, has_fill }: &mut Single<'b>) -> Option<()> {
-        let first = |given: &Given<'_>| (*given == Given::Absent).then_some(());
+        let first = |given: &Given<'_>| matches!(given, Given::Absent).then_some(());
         if self.eat(b"\"metric\":") {
             first(&item.metric)?;
             self.name(item)
@@ -229,6 +242,7 @@ impl<'b> Cursor<'b> {
     fn name(&mut self, item: &mut Item<'b>) -> Option<()> {
         let text = self.quoted()?;
         item.clean = name::is_clean(text.as_bytes());
+        self.all_clean &= item.clean;
         item.metric = Given::Text(text);
         (item.clean || is_literal(text)).then_some(())
     }
@@ -240,7 +254,7 @@ impl<'b> Cursor<'b> {
         if self.rest().first() == Some(&b'"') {
             return Some(Given::Text(self.text()?));
         }
-        let (number, bytes) = decimal::read(&self.text[self.at..])?;
+        let (number, bytes) = decimal::read(self.rest())?;
         self.at += bytes;
         Some(number)
     }
@@ -280,6 +294,33 @@ impl<'b> Cursor<'b> {
     }
 }
 
+/// A number, or a text that is one. What a text means, [`super::number::float`] says.
+#[inline]
+fn usual_value(rest: &[u8]) -> Option<(Given<'static>, usize)> {
+    let quote = usize::from(rest.first() == Some(&b'"'));
+    let (given, bytes) = decimal::read(rest.get(quote..)?)?;
+    if quote == 0 {
+        return Some((given, bytes));
+    }
+    let value = match given {
+        Given::Float(value) => value,
+        Given::Unsigned(value) => value as f64,
+        // `-0` as a text is a zero that an integer has not.
+        _ => return None,
+    };
+    (rest.get(1 + bytes) == Some(&b'"')).then_some((Given::Float(value), bytes + 2))
+}
+
+/// The same of a timestamp, and of [`super::number::integer`].
+#[inline]
+fn usual_timestamp(rest: &[u8]) -> Option<(u64, usize)> {
+    let Some(text) = rest.strip_prefix(b"\"") else {
+        return Some((decimal::ten_digits(rest)?, 10));
+    };
+    let seconds = decimal::ten_digits(text)?;
+    (text.get(10) == Some(&b'"')).then_some((seconds, 12))
+}
+
 /// The length of the one of two writings that stands at `at`.
 #[inline]
 fn behind<const S: usize, const C: usize>(
@@ -307,6 +348,7 @@ fn is_literal(text: &str) -> bool {
 mod tests {
     use super::super::document;
     use super::super::json::{self, Parser};
+    use super::super::number;
     use super::*;
     use proptest::prelude::*;
 
@@ -320,6 +362,8 @@ mod tests {
                 "{:?}",
                 Item {
                     clean: false,
+                    value: value(item.value),
+                    timestamp: timestamp(item.timestamp),
                     ..item
                 }
             )
@@ -340,6 +384,27 @@ mod tests {
         ];
         assert!(others.iter().all(Option::is_none));
         (format!("{:?}", document.key), item(document.single), list)
+    }
+
+    // A number that came as a text may have been read already.
+
+    fn value(given: Given<'_>) -> Given<'_> {
+        match given {
+            Given::Text(text) => number::float(text).map_or(given, Given::Float),
+            _ => given,
+        }
+    }
+
+    fn timestamp(given: Given<'_>) -> Given<'_> {
+        match given {
+            Given::Text(text) => number::integer(text).map_or(given, whole),
+            _ => given,
+        }
+    }
+
+    /// As a number of JSON is given.
+    fn whole<'t>(value: i64) -> Given<'t> {
+        u64::try_from(value).map_or(Given::Signed(value), Given::Unsigned)
     }
 
     /// True when it was read; then the parser has read the same.
@@ -369,6 +434,10 @@ mod tests {
             r#"{"metric":"","value":-0}"#,
             r#"{"metrics":[{"metric":"a","value":-1.5,"timestamp":1478021700},{"metric": "a", "value": 1, "timestamp": 1478021700}]}"#,
             r#"{"metrics": [{"metric": "a", "value":1, "timestamp": 1478021700}, {"metric": "a b", "value": 1, "timestamp": 1478021700}]}"#,
+            r#"{"metrics": [{"metric": "a", "value": "12.5", "timestamp": "1478021700"}, {"metric": "a", "value": 7, "timestamp": "1478021700"}]}"#,
+            r#"{"metrics":[{"metric":"a","value":"7","timestamp":1478021700},{"metric":"a","value":"-0","timestamp":"1478021700","fill":true}]}"#,
+            r#"{"fill":true,"metric":"a","value":"1e400","timestamp":"1478021700"}"#,
+            r#"{"key": "k", "metric": "a.b", "value": "-1.5", "timestamp": "1478021700"}"#,
             "{\"metric\":\"a\u{7f}\"}",
         ] {
             assert!(agrees(body.as_bytes()), "{body}");
@@ -390,6 +459,13 @@ mod tests {
             r#"{"metric" :"a"}"#,
             r#"{ "metric":"a"}"#,
             r#"{"metric":"a","metric":"b"}"#,
+            r#"{"metric":"a","value":1,"timestamp":1478021700,"value":2}"#,
+            r#"{"metrics":[{"metric":"a","value":1,"timestamp":1478021700,"metric":"b"}]}"#,
+            r#"{"metric":"a","value":1,"timestamp":1478021700,"metric":"b","value":2,"timestamp":1478021701}"#,
+            r#"{"metrics":[{"metric":"a","value":1,"timestamp":1478021700,}]}"#,
+            r#"{"metrics":[{"metric":"a","value":1,"timestamp":1478021700 }]}"#,
+            r#"{"metrics":[{"metric":"a","value":1,"timestamp":1478021700"}]}"#,
+            r#"{"metrics":[{"metric":"a","value":"1,"timestamp":1478021700}]}"#,
             r#"{"fill":true,"fill":false}"#,
             r#"{"key":"a","key":"b"}"#,
             r#"{"metrics":[{"value":1}],"metrics":[{"value":2}]}"#,
@@ -441,13 +517,15 @@ mod tests {
 
         /// Bodies of the shape with one byte changed, gone or put in: what is still read must still agree.
         #[test]
-        fn one_byte_off_is_left_to_the_parser_or_read_as_it_does(at in 0usize..130, byte: u8, kind in 0..3) {
-            let body = br#"{"key": "k", "metrics": [{"metric": "a.b", "value": 1.5, "timestamp": "1478021700"}, {"metric":"c","value":-2,"fill":true}]}"#;
-            let mut body = body.to_vec();
+        fn one_byte_off_is_left_to_the_parser_or_read_as_it_does(
+            body in 0..BODIES.len(), at in 0usize..210, byte: u8, likely in "[0-9\"{},:. e-]", kind in 0..4,
+        ) {
+            let mut body = BODIES[body].as_bytes().to_vec();
             let at = at % body.len();
             match kind {
                 0 => body[at] = byte,
-                1 => body.insert(at, byte),
+                1 => body[at] = likely.as_bytes()[0],
+                2 => body.insert(at, byte),
                 _ => {
                     body.remove(at);
                 }
@@ -455,4 +533,11 @@ mod tests {
             agrees(&body);
         }
     }
+
+    const BODIES: [&str; 4] = [
+        r#"{"key": "k", "metrics": [{"metric": "a.b", "value": 1.5, "timestamp": "1478021700"}, {"metric":"c","value":-2,"fill":true}]}"#,
+        r#"{"metric": "a.b", "value": "-12.5", "timestamp": "1478021700", "key": "k"}"#,
+        r#"{"fill":true,"metric":"a.b","value":100.10000000000001,"timestamp":1478021700,"key":"k"}"#,
+        r#"{"metrics":[{"metric":"a.b","value":"7","timestamp":1478021700,"fill":true},{"metric":"a.b","value":7,"timestamp":"1478021700"}]}"#,
+    ];
 }

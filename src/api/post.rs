@@ -3,6 +3,8 @@
 //! The order is Skyline's, since it decides which of several faults a client is told: JSON, no data, the
 //! status probe (no key needed), the key, `validate_key`, then item by item.
 
+use std::borrow::Borrow;
+
 use super::auth::{Grant, Keys};
 use super::document::{self, Document, Metrics};
 use super::json::{self, Node, Unreadable};
@@ -146,7 +148,10 @@ impl<'t, 'i> Request<'_, 't, 'i> {
             sink,
             tally,
             report: test.then(Report::default),
-            skip: Some(&self.api.skip),
+            skip: document
+                .names_in
+                .is_none_or(|body| self.api.skip.may_match_in(body, grant.prefix))
+                .then_some(&self.api.skip),
             quota: quota.filter(|_| !test),
             only_check: false,
             left_out: LeftOut::default(),
@@ -196,8 +201,8 @@ impl<'t, 'i> Request<'_, 't, 'i> {
         let keys = &self.api.keys;
         match items(self.document)? {
             Items::Single(item) => {
-                let result = taker.take(&item);
-                result.map_err(|fault| Placed(place(None, &item, keys), fault))
+                let result = taker.take(item);
+                result.map_err(|fault| Placed(place(None, item, keys), fault))
             }
             Items::List(len, list) => {
                 not_too_many(len, &self.api.limits)?;
@@ -206,7 +211,7 @@ impl<'t, 'i> Request<'_, 't, 'i> {
             }
             Items::Read(items) => {
                 not_too_many(items.len(), &self.api.limits)?;
-                take_all(items.iter().copied(), keys, taker)
+                take_all(items.iter(), keys, taker)
             }
         }
     }
@@ -260,27 +265,28 @@ impl<'t, 'i> Request<'_, 't, 'i> {
 }
 
 fn take_all<'i, S: PointSink>(
-    items: impl Iterator<Item = Item<'i>>,
+    items: impl Iterator<Item = impl Borrow<Item<'i>>>,
     keys: &Keys,
     taker: &mut Taker<'_, S>,
 ) -> Result<(), Placed> {
     for (index, item) in items.enumerate() {
-        let result = taker.take(&item);
-        result.map_err(|fault| Placed(place(Some(index), &item, keys), fault))?;
+        let item = item.borrow();
+        let result = taker.take(item);
+        result.map_err(|fault| Placed(place(Some(index), item, keys), fault))?;
     }
     Ok(())
 }
 
 /// The items of a document, by whichever of its forms it has.
-pub(super) enum Items<'t, 'i, L> {
-    Single(Item<'i>),
+pub(super) enum Items<'d, 'i, L> {
+    Single(&'d Item<'i>),
     List(usize, L),
-    Read(&'t [Item<'i>]),
+    Read(&'d [Item<'i>]),
 }
 
-pub(super) fn items<'t, 'i>(
-    document: &Document<'t, 'i>,
-) -> Result<Items<'t, 'i, impl Iterator<Item = &'t [Node<'i>]>>, Fault> {
+pub(super) fn items<'d, 't: 'd, 'i>(
+    document: &'d Document<'t, 'i>,
+) -> Result<Items<'d, 'i, impl Iterator<Item = &'t [Node<'i>]>>, Fault> {
     if let Some(Metrics::Read(items)) = document.metrics {
         return Ok(Items::Read(items));
     }
@@ -292,16 +298,13 @@ pub(super) fn items<'t, 'i>(
             .ok_or(Fault::new(Problem::InvalidMetric, "metrics is not a list"))?;
         return Ok(Items::List(len, list));
     }
-    let single = document.single;
-    for (member, why) in [
-        (single.metric, "the document has no metric"),
-        (single.value, "the document has no value"),
-    ] {
-        if member == Given::Absent {
-            return Err(Fault::new(Problem::NoMetricData, why));
-        }
-    }
-    Ok(Items::Single(single))
+    let single = &document.single;
+    let why = match (single.metric, single.value) {
+        (Given::Absent, _) => "the document has no metric",
+        (_, Given::Absent) => "the document has no value",
+        _ => return Ok(Items::Single(single)),
+    };
+    Err(Fault::new(Problem::NoMetricData, why))
 }
 
 pub(super) fn not_too_many(items: usize, limits: &PointLimits) -> Result<(), Fault> {

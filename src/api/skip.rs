@@ -1,11 +1,11 @@
 //! Names that are taken from a client without complaint and not kept: Skyline's `SKIP_LIST`, with its
-//! `DO_NOT_SKIP_LIST` of exceptions. Compiled once; a name that matches nothing costs one pass over it.
+//! `DO_NOT_SKIP_LIST` of exceptions. Compiled once; a name that matches nothing costs one pass over it, and
+//! a body in which nothing can match one for all its names.
 //!
 //! A pattern matches a name that contains it, and a name among whose dotted elements all of its own stand, in
 //! whatever order. That is Skyline's rule to the letter, for patterns with an element of its own twice too (they
 //! match by the first half only).
 
-use super::name::window;
 use aho_corasick::{AhoCorasick, MatchKind};
 
 #[derive(Debug, Default)]
@@ -19,6 +19,8 @@ struct Patterns {
     patterns: Vec<Pattern>,
     /// Of a few patterns: where none of these is, nothing can match either, and it is seen sooner.
     pairs: Option<Pairs>,
+    /// The same of an element that all of them have, if they have one: a single pair.
+    common: Option<Pairs>,
     /// Finds the longest element of each pattern: where none of them is, nothing can match.
     hints: Option<AhoCorasick>,
 }
@@ -52,28 +54,31 @@ impl Pairs {
         match name.len() {
             33.. => self.occur_in_windows::<32>(name),
             17.. => self.occur_in_windows::<16>(name),
-            _ => true,
+            _ => name
+                .windows(2)
+                .any(|two| self.0.iter().any(|pair| two == pair)),
         }
     }
 
-    /// As [`super::name::is_clean`] looks at a name.
-    fn occur_in_windows<const N: usize>(&self, name: &[u8]) -> bool {
-        let last = name.len() - 1 - N;
-        let mut found = [0u8; N];
-        let mut at = 0;
-        while let (Some(here), Some(next)) = (window::<N>(name, at), window::<N>(name, at + 1)) {
-            for [first, second] in &self.0 {
+    /// In windows of a fixed size without a branch in them, as [`super::name::is_clean`] looks at a name; the last one
+    /// ends where the text does, and may lie over the one before.
+    fn occur_in_windows<const N: usize>(&self, text: &[u8]) -> bool {
+        let (firsts, seconds) = (&text[..text.len() - 1], &text[1..]);
+        self.0.iter().any(|&[first, second]| {
+            let mut found = [0u8; N];
+            let mut look = |here: &[u8; N], next: &[u8; N]| {
                 for place in 0..N {
                     found[place] |=
-                        u8::from(here[place] == *first) & u8::from(next[place] == *second);
+                        u8::from(here[place] == first) & u8::from(next[place] == second);
                 }
+            };
+            let windows = firsts.as_chunks().0.iter().zip(seconds.as_chunks().0);
+            windows.for_each(|(here, next)| look(here, next));
+            if let (Some(here), Some(next)) = (firsts.last_chunk(), seconds.last_chunk()) {
+                look(here, next);
             }
-            if at == last {
-                break;
-            }
-            at = last.min(at + N);
-        }
-        found.iter().fold(0, |all, found| all | found) != 0
+            found != [0; N]
+        })
     }
 }
 
@@ -94,6 +99,15 @@ impl Skip {
         }
     }
 
+    /// Whether it can match a name that stands in `text`, alone or behind the prefix of its namespace. A false says it
+    /// of all such names at once.
+    pub fn may_match_in(&self, text: &[u8], prefix: &str) -> bool {
+        // The elements that pairs are of have no dot, and the prefix ends with one: no pair lies across.
+        let may = |pairs: &Pairs| pairs.may_occur(text) || pairs.may_occur(prefix.as_bytes());
+        let pairs = self.skip.common.as_ref().or(self.skip.pairs.as_ref());
+        !self.skip.patterns.is_empty() && pairs.is_none_or(may)
+    }
+
     pub fn matches(&self, name: &str) -> bool {
         self.skip.matches(name) && !self.keep.matches(name)
     }
@@ -107,6 +121,11 @@ impl Patterns {
             longest.map_or("", String::as_str)
         });
         let pairs = Pairs::of(hints.clone());
+        let all_have = |element: &&String| patterns.iter().all(|p| p.elements.contains(element));
+        let first = patterns.first().map(|pattern| pattern.elements.iter());
+        let common = first.into_iter().flatten().filter(all_have);
+        let common = common.max_by_key(|element| element.len());
+        let common = Pairs::of(common.into_iter().map(String::as_str));
         let hints = (!patterns.is_empty()).then(|| {
             // Which match comes first is of no interest here, but only with this kind does the crate look for a few
             // patterns sixteen bytes at a time before it looks byte by byte.
@@ -118,6 +137,7 @@ impl Patterns {
         Patterns {
             patterns,
             pairs,
+            common,
             hints,
         }
     }
@@ -200,7 +220,7 @@ mod tests {
     fn a_pair_is_found_wherever_it_stands_in_a_name() {
         let pairs = Pairs::of(["analyzer", "mirage"].into_iter()).unwrap();
         assert_eq!(pairs.0, [*b"yz", *b"ag"]);
-        for bytes in 17..80 {
+        for bytes in 2..80 {
             let name = "y".repeat(bytes);
             assert!(!pairs.may_occur(name.as_bytes()), "{bytes}");
             for at in 0..bytes - 1 {
@@ -209,11 +229,25 @@ mod tests {
                 assert!(pairs.may_occur(&name), "{bytes} {at}");
             }
         }
+        assert!(!pairs.may_occur(b"") && !pairs.may_occur(b"y"));
         assert!(Pairs::of(["analyzer", "a"].into_iter()).is_none());
         assert!(Pairs::of([].into_iter()).is_none());
     }
 
     proptest! {
+        #[test]
+        fn a_name_that_matches_was_not_ruled_out_by_what_it_stands_in(
+            before in "[ab.\"]{0,40}", name in "[ab.]{0,20}", after in "[ab.\"]{0,40}",
+            prefix in "([ab]{1,20}\\.)?", common in "([ab]{1,4}\\.)?", skip in prop::collection::vec("[ab.]{1,5}", 0..4),
+        ) {
+            let skip: Vec<String> = skip.iter().map(|text| format!("{common}{text}")).collect();
+            let skip = Skip::new(&skip, &[]);
+            let text = format!("{before}{name}{after}");
+            if skip.matches(&name) || skip.matches(&format!("{prefix}{name}")) {
+                prop_assert!(skip.may_match_in(text.as_bytes(), &prefix));
+            }
+        }
+
         #[test]
         fn the_short_cuts_change_nothing_in_long_names(
             name in "[ab]{0,9}(\\.[ab]{0,9}){0,9}",

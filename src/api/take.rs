@@ -54,10 +54,10 @@ impl<S: PointSink> Taker<'_, S> {
             let sent = name.strip_prefix(self.rules.prefix).unwrap_or(name);
             if !quota.admit(name) {
                 self.tally.over_quota += 1;
-                self.left_out.rejected.add(sent);
+                self.left_out.lists().rejected.add(sent);
                 return Ok(());
             }
-            self.left_out.processed.add(sent);
+            self.left_out.lists().processed.add(sent);
         }
         self.sink.push(Point {
             name,
@@ -76,7 +76,7 @@ impl<S: PointSink> Taker<'_, S> {
         self.tally.not_numeric += 1;
         match &mut self.report {
             Some(report) => report.add(name, false),
-            None => self.left_out.dropped.add(name),
+            None => self.left_out.lists().dropped.add(name),
         }
     }
 
@@ -88,7 +88,7 @@ impl<S: PointSink> Taker<'_, S> {
     }
 
     /// Every item was good.
-    pub fn finish(self, keys: &Keys) -> Decision {
+    pub fn finish(mut self, keys: &Keys) -> Decision {
         if let Some(report) = self.report {
             return report.answer(self.rules.prefix).into();
         }
@@ -101,9 +101,10 @@ impl<S: PointSink> Taker<'_, S> {
         };
         let answer = match &self.quota {
             Some(quota) if tally.over_quota > 0 => {
-                self.left_out.over_quota(quota.max(), counts, keys)
+                let lists = self.left_out.lists();
+                lists.over_quota(quota.max(), counts, keys)
             }
-            _ if tally.not_numeric > 0 => self.left_out.dropped(counts, keys),
+            _ if tally.not_numeric > 0 => self.left_out.lists().dropped(counts, keys),
             _ => return Decision::Points(tally),
         };
         Decision::Partly { answer, tally }

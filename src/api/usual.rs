@@ -86,7 +86,7 @@ impl<'q> Cursor<'q> {
     /// A plus, which an exponent may have, is a blank here; an integer has no negative zero.
     #[inline]
     fn number(&mut self) -> Option<Given<'q>> {
-        let (number, bytes) = decimal::read(self.text.get(self.at..)?)?;
+        let (number, bytes) = decimal::read(self.rest())?;
         if number == Given::Signed(0) || self.rest()[..bytes].contains(&b'+') {
             return None;
         }
