@@ -188,6 +188,8 @@ pub struct Pipeline {
     pub effects: Effects,
     /// Kept for its memory: marks of one batch on their way to the table.
     settled: Vec<(NameHash, u32)>,
+    /// Likewise: the names of one frame that was delivered.
+    names: Vec<u8>,
     /// Likewise: groups whose wait for the journal is over.
     answered: Vec<(Group, Outcome)>,
     /// A budget has refused since the last success: look at them before parsing.
@@ -227,6 +229,7 @@ impl Pipeline {
             refused: Refusals::default(),
             effects: Effects::default(),
             settled: Vec::new(),
+            names: Vec::new(),
             answered: Vec::new(),
             pressed: false,
             draining: false,
