@@ -360,7 +360,7 @@ pub(super) mod tests {
     /// What was delivered, as the names in it.
     fn names(delivered: &mut Vec<(String, Delivery)>) -> impl FnMut(&Frame, Delivery) + '_ {
         |frame, delivery| {
-            for (_, name, mark, _) in frame.marks() {
+            for (_, name, mark, _) in frame.marks(&mut Vec::new()) {
                 assert_eq!((mark.timestamp, mark.value), (5, Some(1.0)));
                 delivered.push((name.to_owned(), delivery));
             }

@@ -1,5 +1,6 @@
 //! The last store: `flux.last.<metric>` = `[1478021700, 1.0]`, in Redis or embedded.
 
+pub mod command;
 pub mod embedded;
 pub mod redis;
 pub mod resp;

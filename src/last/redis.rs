@@ -1,6 +1,7 @@
 //! One connection to Redis as a pure state machine: commands out, replies in.
 //!
-//! Commands are encoded by the `redis` crate, replies decoded by [`resp`](super::resp). Replies come
+//! Commands are encoded by the `redis` crate, those that write marks by [`command`](super::command), and
+//! replies decoded by [`resp`](super::resp). Replies come
 //! in the order of the commands, so what is waited for is a queue. The caller owns the socket, the
 //! deadlines and the bounds: at most 1,000 keys per command and a bounded number of commands under
 //! way ([`Session::unanswered`]). After an error the connection is of no further use: a new one gets
@@ -11,6 +12,7 @@ use std::collections::VecDeque;
 use redis::{Cmd, RedisWrite};
 
 use super::Mark;
+use super::command;
 use super::resp::{Decoder, Malformed, Token};
 use super::text::{read_mark, write_mark, write_mark_dict};
 use crate::config::Layout;
@@ -141,7 +143,7 @@ pub struct Session {
     input: Vec<u8>,
     /// Inside the reply to a look-up: the element that comes next.
     element: Option<usize>,
-    /// Kept for their memory only: commands under construction, and one key or mark.
+    /// Kept for their memory only: commands under construction, and one key.
     strings: Cmd,
     hash: Cmd,
     text: Vec<u8>,
@@ -216,33 +218,28 @@ impl Session {
     pub fn store<'n>(
         &mut self,
         id: u64,
-        marks: impl Iterator<Item = (&'n str, Mark)>,
+        marks: impl ExactSizeIterator<Item = (&'n str, Mark)> + Clone,
         out: &mut Vec<u8>,
     ) {
         let strings = self.config.layout != Layout::Hash;
         let hash = self.config.layout != Layout::String;
-        start(&mut self.strings, "MSET");
-        start(&mut self.hash, "HSET");
-        self.hash.write_arg(HASH_KEY.as_bytes());
-        for (name, mark) in marks {
-            if strings {
-                write_key(&mut self.strings, &mut self.text, name);
-                self.text.clear();
-                write_mark(&mut self.text, mark);
-                self.strings.write_arg(&self.text);
+        let words = 2 * marks.len();
+        if strings {
+            command::start(out, "MSET", words);
+            for (name, mark) in marks.clone() {
+                command::word(out, KEY_PREFIX, name);
+                command::short_word(out, |out| write_mark(out, mark));
             }
-            if hash {
-                self.hash.write_arg(name.as_bytes());
-                self.text.clear();
-                write_mark_dict(&mut self.text, mark);
-                self.hash.write_arg(&self.text);
-            }
+            self.expected.push_back(Expected::Store);
         }
-        for (wanted, command) in [(strings, &self.strings), (hash, &self.hash)] {
-            if wanted {
-                command.write_packed_command(out);
-                self.expected.push_back(Expected::Store);
+        if hash {
+            command::start(out, "HSET", 1 + words);
+            command::word(out, HASH_KEY, "");
+            for (name, mark) in marks {
+                command::word(out, name, "");
+                command::short_word(out, |out| write_mark_dict(out, mark));
             }
+            self.expected.push_back(Expected::Store);
         }
         self.stores.push_back(Store {
             id,

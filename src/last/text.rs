@@ -10,46 +10,29 @@ use super::Mark;
 /// in exponent form when the decimal exponent is below -4 or at least 16.
 pub fn python_float(out: &mut Vec<u8>, value: f64) {
     debug_assert!(value.is_finite(), "points and marks hold finite values");
-    let mut buffer = ryu::Buffer::new();
+    let mut buffer = zmij::Buffer::new();
     let text = buffer.format_finite(value).as_bytes();
-    let magnitude = value.abs();
-    if magnitude == 0.0 || (1e-4..1e16).contains(&magnitude) {
-        // Here ryu and Python agree: positional, with `.0` on whole numbers.
+    if !(1e-9..1e-4).contains(&value.abs()) {
+        // Here zmij and Python agree.
         out.extend_from_slice(text);
         return;
     }
-    if let Some(at) = memchr::memchr(b'e', text) {
-        out.extend_from_slice(&text[..at]);
-        push_exponent(out, &text[at + 1..]);
+    if let [mantissa @ .., b'-', exponent] = text {
+        // zmij writes `e-9`, Python `e-09`: two digits at least. Positive exponents begin at 16.
+        out.extend_from_slice(mantissa);
+        out.extend_from_slice(&[b'-', b'0', *exponent]);
         return;
     }
-    // ryu is positional one place further down than Python: 0.00001234 is 1.234e-05.
-    let sign = usize::from(text[0] == b'-');
-    let zeros = text[sign..]
-        .iter()
-        .take_while(|&&byte| byte == b'0' || byte == b'.')
-        .count();
-    let (first, rest) = text[sign + zeros..].split_at(1);
-    out.extend_from_slice(&text[..sign]);
+    // zmij is positional one place further down than Python: 0.00001234 is 1.234e-05.
+    let (sign, digits) = text.split_at(usize::from(value < 0.0));
+    let (first, rest) = digits["0.0000".len()..].split_at(1);
+    out.extend_from_slice(sign);
     out.extend_from_slice(first);
     if !rest.is_empty() {
         out.push(b'.');
         out.extend_from_slice(rest);
     }
-    push_exponent(out, b"-5");
-}
-
-/// ryu writes `-5`, Python `-05`: a sign always, and at least two digits.
-fn push_exponent(out: &mut Vec<u8>, exponent: &[u8]) {
-    let (sign, digits) = match exponent {
-        [b'-', digits @ ..] => (b'-', digits),
-        digits => (b'+', digits),
-    };
-    out.extend_from_slice(&[b'e', sign]);
-    if digits.len() == 1 {
-        out.push(b'0');
-    }
-    out.extend_from_slice(digits);
+    out.extend_from_slice(b"e-05");
 }
 
 /// `[1478021700, 1.0]`, or `[1478021700, None]`: the value of `flux.last.<metric>`.

@@ -85,7 +85,7 @@ pub struct Writes<'w> {
 }
 
 impl Writes<'_> {
-    pub fn marks(&self) -> impl Iterator<Item = (&str, Mark)> {
+    pub fn marks(&self) -> impl ExactSizeIterator<Item = (&str, Mark)> + Clone {
         let slots = self.writer.newest_batch().iter();
         slots.map(|&slot| {
             let slot = &self.writer.slots[slot as usize];

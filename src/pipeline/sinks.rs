@@ -49,6 +49,7 @@ impl Pipeline {
             journal,
             recovered,
             populate,
+            names,
             ..
         } = self;
         step(outbound, &mut |frame, delivery| {
@@ -71,7 +72,7 @@ impl Pipeline {
                 Lane::Own => {}
             }
             writer.touch(frame.hashes());
-            for (hash, name, mark, unchecked) in frame.marks() {
+            for (hash, name, mark, unchecked) in frame.marks(names) {
                 writer.push(name, hash, mark, unchecked);
             }
         });
