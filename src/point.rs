@@ -45,13 +45,28 @@ pub struct Block {
     names: String,
 }
 
+/// What a block knows of a point beside its name.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Header {
-    hash: NameHash,
-    value: f64,
-    timestamp: u32,
-    name_bytes: u16,
-    fill: bool,
+pub struct Header {
+    pub hash: NameHash,
+    pub value: f64,
+    pub timestamp: u32,
+    pub name_bytes: u16,
+    pub fill: bool,
+}
+
+impl Header {
+    #[inline]
+    pub fn of(hash: NameHash, point: Point<'_>) -> Header {
+        Header {
+            hash,
+            value: point.value,
+            timestamp: point.timestamp,
+            // A name is at most 4,096 bytes (api::validate), so its length fits.
+            name_bytes: point.name.len() as u16,
+            fill: point.fill,
+        }
+    }
 }
 
 /// Where a point stands in a block; the default is the first one.
@@ -72,14 +87,7 @@ pub const POINT_COST_BYTES: usize = BLOCK_HEADER_BYTES + 48;
 impl Block {
     #[inline]
     pub fn push(&mut self, hash: NameHash, point: Point<'_>) {
-        self.headers.push(Header {
-            hash,
-            value: point.value,
-            timestamp: point.timestamp,
-            // A name is at most 4,096 bytes (api::validate), so its length fits.
-            name_bytes: point.name.len() as u16,
-            fill: point.fill,
-        });
+        self.headers.push(Header::of(hash, point));
         self.names.push_str(point.name);
     }
 
@@ -107,21 +115,31 @@ impl Block {
         self.names.truncate(bytes - points * BLOCK_HEADER_BYTES);
     }
 
-    /// The point at a place, and the place of the next one.
+    /// What is at a place beside its name, and the next place.
     #[inline]
-    pub fn at(&self, place: Place) -> (NameHash, Point<'_>, Place) {
+    pub fn header(&self, place: Place) -> (&Header, Place) {
         let header = &self.headers[place.index];
         let next = Place {
             index: place.index + 1,
             name_at: place.name_at + usize::from(header.name_bytes),
         };
-        let point = Point {
-            name: &self.names[place.name_at..next.name_at],
-            timestamp: header.timestamp,
-            value: header.value,
-            fill: header.fill,
-        };
-        (header.hash, point, next)
+        (header, next)
+    }
+
+    /// The points from one place up to another.
+    #[inline]
+    pub fn run(&self, from: Place, to: Place) -> Run<'_> {
+        Run {
+            headers: &self.headers[from.index..to.index],
+            names: &self.names[from.name_at..to.name_at],
+        }
+    }
+
+    pub fn all(&self) -> Run<'_> {
+        Run {
+            headers: &self.headers,
+            names: &self.names,
+        }
     }
 
     /// The hashes of at most so many points from a place on.
@@ -131,14 +149,107 @@ impl Block {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (NameHash, Point<'_>)> {
-        let mut place = Place::default();
-        std::iter::from_fn(move || {
-            (place.index < self.headers.len()).then(|| {
-                let (hash, point, next) = self.at(place);
-                place = next;
-                (hash, point)
-            })
+        self.all().iter()
+    }
+}
+
+/// Points that stand next to each other in a block, or one alone: what is the same for all of them is done once.
+#[derive(Debug, Clone, Copy)]
+pub struct Run<'a> {
+    headers: &'a [Header],
+    names: &'a str,
+}
+
+impl<'a> Run<'a> {
+    /// A point that stands in no block.
+    #[inline]
+    pub fn one(header: &'a Header, name: &'a str) -> Run<'a> {
+        Run {
+            headers: std::slice::from_ref(header),
+            names: name,
+        }
+    }
+
+    pub fn points(&self) -> usize {
+        self.headers.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.headers.is_empty()
+    }
+
+    /// As [`Block::len_bytes`].
+    pub fn len_bytes(&self) -> usize {
+        self.bytes_with(BLOCK_HEADER_BYTES)
+    }
+
+    /// Of all names, and so many for each point beside its name.
+    #[inline]
+    pub fn bytes_with(&self, beside_name: usize) -> usize {
+        self.names.len() + self.points() * beside_name
+    }
+
+    pub fn headers(&self) -> &'a [Header] {
+        self.headers
+    }
+
+    pub fn name(&self) -> &'a str {
+        self.names
+    }
+
+    /// Each header with its name, not looked at as text again.
+    #[inline]
+    pub fn named(self) -> impl Iterator<Item = (&'a Header, &'a [u8])> {
+        let mut names = self.names.as_bytes();
+        self.headers.iter().map(move |header| {
+            let (name, rest) = names.split_at(usize::from(header.name_bytes));
+            names = rest;
+            (header, name)
         })
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = (NameHash, Point<'a>)> {
+        let mut names = self.names;
+        self.headers.iter().map(move |header| {
+            let (name, rest) = names.split_at(usize::from(header.name_bytes));
+            names = rest;
+            let point = Point {
+                name,
+                timestamp: header.timestamp,
+                value: header.value,
+                fill: header.fill,
+            };
+            (header.hash, point)
+        })
+    }
+
+    /// The first points and the others: as many as are allowed and need at most so many bytes, when each takes
+    /// `beside_name` more than its name; or fewer, but at least one.
+    #[inline]
+    pub fn fit(&self, points_max: usize, beside_name: usize, bytes_max: usize) -> (Self, Self) {
+        let mut points = points_max.clamp(1, self.points());
+        loop {
+            let (first, others) = self.split_at(points);
+            if points == 1 || first.bytes_with(beside_name) <= bytes_max {
+                return (first, others);
+            }
+            points /= 2;
+        }
+    }
+
+    #[inline]
+    fn split_at(&self, points: usize) -> (Self, Self) {
+        let (first, others) = self.headers.split_at(points);
+        let bytes = match others {
+            [] => self.names.len(),
+            _ => first
+                .iter()
+                .map(|header| usize::from(header.name_bytes))
+                .sum(),
+        };
+        let (names, other_names) = self.names.split_at(bytes);
+        let run = |headers, names| Run { headers, names };
+        (run(first, names), run(others, other_names))
     }
 }
 
@@ -171,5 +282,39 @@ mod tests {
         block.truncate(bytes, points);
         assert_eq!(block.iter().collect::<Vec<_>>(), vec![(7, a)]);
         assert_eq!(block.len_bytes(), BLOCK_HEADER_BYTES + 3);
+    }
+    #[test]
+    fn a_run_gives_its_first_points_as_far_as_they_fit_and_one_in_any_case() {
+        let mut block = Block::default();
+        let names = ["a", "bé", "", "dddd", "e", "ff", "g"];
+        for (at, name) in names.into_iter().enumerate() {
+            let point = Point {
+                name,
+                timestamp: at as u32,
+                value: at as f64,
+                fill: at % 2 == 0,
+            };
+            block.push(at as NameHash, point);
+        }
+        let all: Vec<_> = block.iter().collect();
+        let mut places = vec![Place::default()];
+        for _ in names {
+            let (_, next) = block.header(places[places.len() - 1]);
+            places.push(next);
+        }
+        for (from, to) in (0..7).flat_map(|from| (from + 1..=7).map(move |to| (from, to))) {
+            let run = block.run(places[from], places[to]);
+            assert_eq!(run.iter().collect::<Vec<_>>(), all[from..to]);
+            for (points_max, bytes_max) in (0..9).flat_map(|n| (0..90).map(move |m| (n, m))) {
+                let (first, others) = run.fit(points_max, 10, bytes_max);
+                let middle = from + first.points();
+                assert_eq!(first.iter().collect::<Vec<_>>(), all[from..middle]);
+                assert_eq!(others.iter().collect::<Vec<_>>(), all[middle..to]);
+                let fits = first.points() <= points_max && first.bytes_with(10) <= bytes_max;
+                assert!(first.points() == 1 || fits);
+                let all_fit = run.points() <= points_max && run.bytes_with(10) <= bytes_max;
+                assert!(!all_fit || others.is_empty());
+            }
+        }
     }
 }

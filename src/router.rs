@@ -1,21 +1,24 @@
 //! The owner shard of a name, and the points of one read gathered by owner.
 
+mod sip;
+
 use crate::budget;
 use crate::point::{Block, NameHash, Point, PointSink};
 use crate::request::ReadId;
-use siphasher::sip128::SipHasher13;
+use sip::Sip13;
 
 /// Hashes names under a key made at start, so that nobody can choose names that collide.
 #[derive(Clone, Copy, Debug)]
-pub struct NameHasher(SipHasher13);
+pub struct NameHasher(Sip13);
 
 impl NameHasher {
     pub fn new(key: [u8; 16]) -> Self {
-        NameHasher(SipHasher13::new_with_key(&key))
+        NameHasher(Sip13::new(key))
     }
 
+    #[inline]
     pub fn hash(&self, name: &str) -> NameHash {
-        self.0.hash(name.as_bytes()).as_u128()
+        self.0.hash(name.as_bytes())
     }
 }
 

@@ -6,7 +6,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use skyline_flux::carbon::outbound::Accepted;
 use skyline_flux::dedup::{Accept, Owner, lookup::Lookups, table::Table};
-use skyline_flux::point::{NameHash, Point};
+use skyline_flux::point::Run;
 use skyline_flux::request::ReadId;
 use skyline_flux::router::{Gathered, NameHasher};
 
@@ -14,8 +14,8 @@ use skyline_flux::router::{Gathered, NameHasher};
 struct Count(usize);
 
 impl Accept for Count {
-    fn accept(&mut self, _: NameHash, _: Point<'_>, _: Accepted) {
-        self.0 += 1;
+    fn accept(&mut self, run: Run<'_>, _: Accepted) {
+        self.0 += run.points();
     }
 }
 

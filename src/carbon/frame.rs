@@ -30,12 +30,34 @@ const TUPLE2: u8 = 0x86;
 /// Appends one point as its tuple.
 #[inline]
 pub fn push_tuple(out: &mut Vec<u8>, name: &str, timestamp: u32, value: f64) {
-    out.reserve(name.len() + TUPLE_OVERHEAD_BYTES_MAX);
-    let mut head = [BINUNICODE, 0, 0, 0, 0];
     // A name is at most 4,096 bytes (api::validate), so its length fits.
-    head[1..].copy_from_slice(&(name.len() as u32).to_le_bytes());
-    out.extend_from_slice(&head);
-    out.extend_from_slice(name.as_bytes());
+    let [a, b, c, d] = (name.len() as u32).to_le_bytes();
+    push(
+        out,
+        &[BINUNICODE, a, b, c, d],
+        name.as_bytes(),
+        timestamp,
+        value,
+    );
+}
+
+/// The same behind a byte of the caller's own.
+#[inline]
+pub fn push_tuple_behind(out: &mut Vec<u8>, first: u8, name: &[u8], timestamp: u32, value: f64) {
+    let [a, b, c, d] = (name.len() as u32).to_le_bytes();
+    push(
+        out,
+        &[first, BINUNICODE, a, b, c, d],
+        name,
+        timestamp,
+        value,
+    );
+}
+
+#[inline(always)]
+fn push(out: &mut Vec<u8>, head: &[u8], name: &[u8], timestamp: u32, value: f64) {
+    out.extend_from_slice(head);
+    out.extend_from_slice(name);
     // Few appends of fixed size: what makes this worth writing by hand.
     if timestamp <= i32::MAX as u32 {
         let mut tail = [
@@ -52,6 +74,20 @@ pub fn push_tuple(out: &mut Vec<u8>, name: &str, timestamp: u32, value: f64) {
         out.extend_from_slice(&value.to_be_bytes());
         out.extend_from_slice(&[TUPLE2, TUPLE2]);
     }
+}
+
+/// What a tuple is long.
+#[inline]
+pub fn tuple_bytes(name_bytes: usize, timestamp: u32) -> usize {
+    let long = timestamp > i32::MAX as u32;
+    name_bytes + TUPLE_OVERHEAD_BYTES_MAX - if long { 0 } else { 2 }
+}
+
+/// Tuples as another has encoded them: each behind a gap, bytes of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Encoded<'a> {
+    pub bytes: &'a [u8],
+    pub gap: usize,
 }
 
 /// Reads back what [`push_tuple`] wrote: name, timestamp, value, and the tuple's length. Knows no other pickle.
@@ -226,6 +262,11 @@ points(get_unpickler(insecure=False).loads)
             let mut tuple = Vec::new();
             push_tuple(&mut tuple, &name, timestamp, value);
             let len = tuple.len();
+            prop_assert_eq!(len, tuple_bytes(name.len(), timestamp));
+            let mut behind = vec![1];
+            push_tuple_behind(&mut behind, 2, name.as_bytes(), timestamp, value);
+            prop_assert_eq!(&behind[..2], [1, 2]);
+            prop_assert_eq!(&behind[2..], &tuple);
             prop_assert_eq!(read_tuple(&tuple[..cut % len]), None);
             tuple.push(b'e');
             let (n, t, v, l) = read_tuple(&tuple).expect("it was written here");

@@ -1,11 +1,12 @@
 //! Frames of one lane, before they are written: the open one that takes points, and the sealed ones that
 //! wait, in order.
 
+use super::frame::Encoded;
 use super::{frame, line};
 use crate::budget;
 use crate::config::Protocol;
 use crate::last::Mark;
-use crate::point::{BLOCK_HEADER_BYTES, NameHash, Point};
+use crate::point::{Header, NameHash, Point, Run};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -67,6 +68,22 @@ struct Marking {
     unchecked: bool,
 }
 
+impl Marking {
+    #[inline]
+    fn new(header: &Header, name_at: usize, accepted: Accepted) -> Marking {
+        Marking {
+            hash: header.hash,
+            mark: Mark {
+                timestamp: header.timestamp,
+                value: Some(header.value),
+            },
+            name_at: name_at as u32,
+            name_len: header.name_bytes,
+            unchecked: accepted == Accepted::Unchecked,
+        }
+    }
+}
+
 /// A message for carbon.
 #[derive(Debug, Default)]
 pub struct Frame {
@@ -81,44 +98,69 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// As many points of a run as surely leave the frame within its bounds, or only the last one over them; and the others.
+    #[inline]
+    fn fit<'r>(&self, limits: &Limits, run: Run<'r>) -> (Run<'r>, Run<'r>) {
+        let beside_name = match limits.protocol {
+            Protocol::Pickle => frame::TUPLE_OVERHEAD_BYTES_MAX,
+            Protocol::Line => line::LINE_OVERHEAD_BYTES_MAX,
+        };
+        let points = limits.points_per_frame.saturating_sub(self.points as usize);
+        let bytes = limits.frame_bytes_max.saturating_sub(self.bytes.len());
+        run.fit(points, beside_name, bytes)
+    }
+
+    /// Takes points, copied from `tuples` where they are encoded already: these move on past them.
     #[inline]
     fn push(
         &mut self,
         protocol: Protocol,
-        hash: NameHash,
-        point: Point<'_>,
-        tuple: Option<&[u8]>,
+        run: Run<'_>,
+        tuples: &mut Option<Encoded<'_>>,
         accepted: Accepted,
     ) {
+        self.points += run.points() as u32;
+        self.cost += budget::cost(run.len_bytes(), run.points() as u32);
         let start = self.bytes.len();
-        let name_at = match (protocol, tuple) {
-            (Protocol::Pickle, Some(tuple)) => {
-                self.bytes.extend_from_slice(tuple);
-                start + frame::NAME_OFFSET
+        match (protocol, tuples) {
+            (Protocol::Pickle, Some(tuples)) => {
+                for header in run.headers() {
+                    let len = frame::tuple_bytes(header.name_bytes.into(), header.timestamp);
+                    let (tuple, rest) = tuples.bytes.split_at(tuples.gap + len);
+                    self.bytes.extend_from_slice(&tuple[tuples.gap..]);
+                    tuples.bytes = rest;
+                }
+                self.mark_tuples(run, accepted, start);
             }
             (Protocol::Pickle, None) => {
-                frame::push_tuple(&mut self.bytes, point.name, point.timestamp, point.value);
-                start + frame::NAME_OFFSET
+                for (_, point) in run.iter() {
+                    let (timestamp, value) = (point.timestamp, point.value);
+                    frame::push_tuple(&mut self.bytes, point.name, timestamp, value);
+                }
+                self.mark_tuples(run, accepted, start);
             }
             (Protocol::Line, _) => {
-                line::push_line(&mut self.bytes, point.name, point.timestamp, point.value);
-                start
+                for (header, (_, point)) in run.headers().iter().zip(run.iter()) {
+                    let at = self.bytes.len();
+                    line::push_line(&mut self.bytes, point.name, point.timestamp, point.value);
+                    if accepted != Accepted::Unmarked {
+                        self.markings.push(Marking::new(header, at, accepted));
+                    }
+                }
             }
-        };
-        self.points += 1;
-        self.cost += budget::cost(BLOCK_HEADER_BYTES + point.name.len(), 1);
-        if accepted != Accepted::Unmarked {
-            self.markings.push(Marking {
-                hash,
-                mark: Mark {
-                    timestamp: point.timestamp,
-                    value: Some(point.value),
-                },
-                name_at: name_at as u32,
-                name_len: point.name.len() as u16,
-                unchecked: accepted == Accepted::Unchecked,
-            });
         }
+    }
+
+    /// The marks of points whose tuples begin there.
+    fn mark_tuples(&mut self, run: Run<'_>, accepted: Accepted, mut at: usize) {
+        if accepted == Accepted::Unmarked {
+            return;
+        }
+        self.markings.extend(run.headers().iter().map(|header| {
+            let marking = Marking::new(header, at + frame::NAME_OFFSET, accepted);
+            at += frame::tuple_bytes(header.name_bytes.into(), header.timestamp);
+            marking
+        }));
     }
 
     fn clear(&mut self) {
@@ -210,31 +252,36 @@ impl Queue {
         }
     }
 
-    /// Adds a point to the open frame. True when that need not grow any more.
+    /// Adds points to the open frame, and to the next ones where they do not fit.
     #[inline]
     pub fn push(
         &mut self,
         limits: &Limits,
-        (hash, point): (NameHash, Point<'_>),
-        tuple: Option<&[u8]>,
+        run: Run<'_>,
+        mut tuples: Option<Encoded<'_>>,
         accepted: Accepted,
         now_ms: u64,
     ) {
-        let open = Rc::get_mut(&mut self.open).expect("an open frame is nobody else's");
-        if open.points == 0 {
-            open.opened_ms = now_ms;
-            open.lane = self.lane;
-            if limits.protocol == Protocol::Pickle {
-                // A frame stands alone in its buffer.
-                let _ = frame::open(&mut open.bytes);
+        let mut rest = run;
+        while !rest.is_empty() {
+            let open = Rc::get_mut(&mut self.open).expect("an open frame is nobody else's");
+            if open.points == 0 {
+                open.opened_ms = now_ms;
+                open.lane = self.lane;
+                if limits.protocol == Protocol::Pickle {
+                    // A frame stands alone in its buffer.
+                    let _ = frame::open(&mut open.bytes);
+                }
             }
-        }
-        open.push(limits.protocol, hash, point, tuple, accepted);
-        // The longest point still fits: frame_bytes_max is well under carbon's 1 MiB.
-        if open.points as usize >= limits.points_per_frame
-            || open.bytes.len() >= limits.frame_bytes_max
-        {
-            self.seal(limits.protocol);
+            let (first, others) = open.fit(limits, rest);
+            open.push(limits.protocol, first, &mut tuples, accepted);
+            rest = others;
+            // The longest point still fits: frame_bytes_max is well under carbon's 1 MiB.
+            if open.points as usize >= limits.points_per_frame
+                || open.bytes.len() >= limits.frame_bytes_max
+            {
+                self.seal(limits.protocol);
+            }
         }
     }
 
@@ -293,6 +340,8 @@ impl Queue {
 mod tests {
     use super::super::outbound::tests::LIMITS;
     use super::*;
+    use crate::point::Block;
+    use proptest::prelude::*;
 
     #[test]
     fn a_frame_gives_its_points_back_whatever_the_protocol_and_knows_which_were_marked() {
@@ -316,7 +365,8 @@ mod tests {
                     value,
                     fill: false,
                 };
-                queue.push(&limits, (1, point), None, accepted, 0);
+                let header = Header::of(1, point);
+                queue.push(&limits, Run::one(&header, name), None, accepted, 0);
             }
             let frame = queue.waiting.pop_front().unwrap().frame;
             let mut read = Vec::new();
@@ -340,6 +390,40 @@ mod tests {
             let live = (1, "a.b", mark(5, 0.1), false);
             let unchecked = (1, "métrique.é", mark(7, 1e16), true);
             assert_eq!(marks, [live, unchecked], "{protocol:?}");
+        }
+    }
+    /// Everything there is of a queue's frames.
+    fn contents(mut queue: Queue, protocol: Protocol) -> String {
+        queue.seal(protocol);
+        let frames = queue.waiting.iter().map(|sent| &sent.frame);
+        frames.map(|frame| format!("{frame:?}\n")).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn runs_become_the_frames_that_their_points_become_one_by_one(
+            runs in proptest::collection::vec((proptest::collection::vec(
+                ("\\PC{0,20}", any::<u32>(), any::<f64>()), 1..40), 0..3usize, any::<bool>()), 1..12),
+            points_per_frame in 1..30usize, frame_bytes_max in 50..900usize, pickle in any::<bool>(),
+        ) {
+            let protocol = if pickle { Protocol::Pickle } else { Protocol::Line };
+            let limits = Limits { protocol, points_per_frame, frame_bytes_max, ..LIMITS };
+            let mut queues = [Queue::new(Lane::Live), Queue::new(Lane::Live)];
+            for (now_ms, (points, accepted, encoded)) in runs.iter().enumerate() {
+                let accepted = [Accepted::Live, Accepted::Unchecked, Accepted::Unmarked][*accepted];
+                let (mut block, mut bytes) = (Block::default(), Vec::new());
+                for (name, timestamp, value) in points {
+                    let point = Point { name, timestamp: *timestamp, value: *value, fill: false };
+                    block.push(*timestamp as NameHash, point);
+                    frame::push_tuple_behind(&mut bytes, 0xff, name.as_bytes(), *timestamp, *value);
+                    let header = Header::of(*timestamp as NameHash, point);
+                    queues[0].push(&limits, Run::one(&header, name), None, accepted, now_ms as u64);
+                }
+                let tuples = encoded.then_some(Encoded { bytes: &bytes, gap: 1 });
+                queues[1].push(&limits, block.all(), tuples, accepted, now_ms as u64);
+            }
+            let [one_by_one, in_runs] = queues.map(|queue| contents(queue, protocol));
+            prop_assert_eq!(one_by_one, in_runs);
         }
     }
 }

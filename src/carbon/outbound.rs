@@ -6,10 +6,11 @@
 //! frame boundary, when the connection is lost: Graphite overwrites equal timestamps, so repeating is harmless and losing is not. What will never
 //! be sent again is *gone*: only then may the journal forget it.
 
+use super::frame::Encoded;
 pub use super::lane::{Accepted, Frame, Lane, Limits};
 use super::lane::{Queue, Sent};
 use crate::config::Protocol;
-use crate::point::{NameHash, Point};
+use crate::point::{Header, NameHash, Point, Run};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -96,18 +97,30 @@ impl Outbound {
         }
     }
 
-    /// Takes a point for a lane's open frame; `tuple` is its encoding, where it has one already.
-    #[inline]
+    /// Takes a point for a lane's open frame.
     pub fn push(
         &mut self,
         lane: Lane,
-        point: (NameHash, Point<'_>),
-        tuple: Option<&[u8]>,
+        (hash, point): (NameHash, Point<'_>),
         accepted: Accepted,
         now_ms: u64,
     ) {
-        *self.queued.of(lane) += 1;
-        self.queues[lane as usize].push(&self.limits, point, tuple, accepted, now_ms);
+        let header = Header::of(hash, point);
+        let run = Run::one(&header, point.name);
+        self.push_run(lane, run, None, accepted, now_ms);
+    }
+
+    /// The same for points that were accepted alike; `tuples` is their encoding, where they have one already.
+    pub fn push_run(
+        &mut self,
+        lane: Lane,
+        run: Run<'_>,
+        tuples: Option<Encoded<'_>>,
+        accepted: Accepted,
+        now_ms: u64,
+    ) {
+        *self.queued.of(lane) += run.points() as u64;
+        self.queues[lane as usize].push(&self.limits, run, tuples, accepted, now_ms);
     }
 
     /// The next frame to write, if one is due; the lanes take turns where both have one. A frame that is
@@ -348,7 +361,7 @@ pub(super) mod tests {
             value: 1.0,
             fill: false,
         };
-        outbound.push(Lane::Live, (1, point), None, Accepted::Live, now_ms);
+        outbound.push(Lane::Live, (1, point), Accepted::Live, now_ms);
     }
 
     fn text(frame: Option<Rc<Frame>>) -> String {
@@ -495,7 +508,7 @@ pub(super) mod tests {
             value: 1.0,
             fill: false,
         };
-        outbound.push(lane, (1, point), None, Accepted::Live, 0);
+        outbound.push(lane, (1, point), Accepted::Live, 0);
     }
 
     #[test]

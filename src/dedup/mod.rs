@@ -12,11 +12,11 @@ pub mod watch;
 
 use crate::budget;
 use crate::carbon::outbound::Accepted;
-use crate::point::{BLOCK_HEADER_BYTES, NameHash, Place, Point};
+use crate::point::{BLOCK_HEADER_BYTES, Block, Header, NameHash, Place, Run};
 use crate::router::Group;
 use lookup::Lookups;
 use std::collections::HashMap;
-use table::{Evicted, Position, Table};
+use table::{Evicted, Table};
 use watch::Watch;
 
 /// Points whose places in the table are fetched together: 16 KiB of cache lines, half of a first-level cache.
@@ -35,9 +35,26 @@ pub struct Decided {
     pub older: u64,
 }
 
+impl Decided {
+    #[inline]
+    fn accept(&mut self, accepted: Accepted) {
+        self.accepted += 1;
+        self.unchecked += u64::from(accepted == Accepted::Unchecked);
+    }
+
+    /// Returns the budget bytes that the point held.
+    #[inline]
+    fn duplicate(&mut self, header: &Header, same: bool) -> usize {
+        self.same += u64::from(same);
+        self.older += u64::from(!same);
+        budget::cost(BLOCK_HEADER_BYTES + usize::from(header.name_bytes), 1)
+    }
+}
+
 /// Where accepted points go (the owner's outbound).
 pub trait Accept {
-    fn accept(&mut self, hash: NameHash, point: Point<'_>, accepted: Accepted);
+    /// Points that stand next to each other and were accepted alike. What comes later in wire order is accepted later.
+    fn accept(&mut self, run: Run<'_>, accepted: Accepted);
 }
 
 /// A group some of whose points wait for a look-up.
@@ -75,12 +92,27 @@ pub struct Owner {
 }
 
 enum Fate {
-    /// With its place in the table, if it has one.
-    Accept(Accepted, Option<Position>),
-    Duplicate {
-        same: bool,
-    },
+    Accept(Accepted),
+    Duplicate { same: bool },
     Unknown,
+}
+
+/// Accepted points that stand next to each other in a block, as many as have come so far.
+struct Growing<'b> {
+    block: &'b Block,
+    from: Place,
+    accepted: Accepted,
+}
+
+impl Growing<'_> {
+    /// The run ends there.
+    #[inline]
+    fn end(&mut self, at: Place, accept: &mut impl Accept) {
+        if self.from != at {
+            accept.accept(self.block.run(self.from, at), self.accepted);
+            self.from = at;
+        }
+    }
 }
 
 impl Owner {
@@ -108,34 +140,54 @@ impl Owner {
         let open = self.free.pop().unwrap_or(self.open.len());
         let mut waiting = 0;
         let mut place = Place::default();
+        let mut run = Growing {
+            block: &group.block,
+            from: place,
+            accepted: Accepted::Live,
+        };
         // A single point has nothing to overlap with.
         let mut ahead = usize::from(group.block.points() == 1);
         for part in &group.parts {
+            let mut counts = Decided::default();
             for _ in 0..part.points {
                 if ahead == 0 {
                     ahead = TOUCHED_AHEAD;
+                    // While its names are in the cache.
+                    run.end(place, accept);
                     self.table.touch(group.block.hashes(place, ahead));
                 }
                 ahead -= 1;
-                let (hash, point, next) = group.block.at(place);
-                match self.fate(hash, point) {
-                    Fate::Unknown => {
-                        let parked = self.parked.entry(hash).or_default();
-                        if parked.is_empty() && !self.watch.is_asked(hash) {
-                            self.lookups.want(hash, point.name, now_ms);
+                let (header, next) = group.block.header(place);
+                let name = || group.block.run(place, next).name();
+                match self.fate(header, name) {
+                    Fate::Accept(accepted) => {
+                        if accepted != run.accepted {
+                            run.end(place, accept);
+                            run.accepted = accepted;
                         }
-                        parked.push(Parked {
+                        counts.accept(accepted);
+                    }
+                    Fate::Duplicate { same } => {
+                        run.end(place, accept);
+                        run.from = next;
+                        self.released += counts.duplicate(header, same);
+                    }
+                    Fate::Unknown => {
+                        run.end(place, accept);
+                        run.from = next;
+                        self.park(header.hash, name(), now_ms).push(Parked {
                             open,
                             place,
                             namespace: part.namespace,
                         });
                         waiting += 1;
                     }
-                    fate => self.carry_out(fate, hash, point, part.namespace, accept),
                 }
                 place = next;
             }
+            self.count(part.namespace, counts);
         }
+        run.end(place, accept);
         if waiting == 0 {
             self.free.push(open);
             if open == self.open.len() {
@@ -152,69 +204,78 @@ impl Owner {
         None
     }
 
+    /// What becomes of a point. The table knows of one that is accepted from here on.
     #[inline]
-    fn fate(&mut self, hash: NameHash, point: Point<'_>) -> Fate {
-        if point.fill || !(self.check || point.name.starts_with(ALWAYS_CHECKED)) {
-            return Fate::Accept(Accepted::Unmarked, None);
+    fn fate<'n>(&mut self, header: &Header, name: impl Fn() -> &'n str) -> Fate {
+        if header.fill || !(self.check || name().starts_with(ALWAYS_CHECKED)) {
+            return Fate::Accept(Accepted::Unmarked);
         }
+        let Header {
+            hash, timestamp, ..
+        } = *header;
         if !self.parked.is_empty() && self.parked.contains_key(&hash) {
             return Fate::Unknown;
         }
-        match self.table.locate(hash) {
-            Some((_, entry)) if point.timestamp <= entry.timestamp => Fate::Duplicate {
-                same: point.timestamp == entry.timestamp,
-            },
-            // The store may hold a newer one: of an earlier run that delivered it before what is recovered now, or of
-            // before a silence.
-            Some((_, entry)) if entry.unchecked && self.store_up => Fate::Unknown,
-            Some((at, entry)) if entry.unchecked => Fate::Accept(Accepted::Unchecked, Some(at)),
-            Some((at, _)) => Fate::Accept(Accepted::Live, Some(at)),
-            None if self.store_up => Fate::Unknown,
-            None => Fate::Accept(Accepted::Unchecked, None),
+        let Some(known) = self.table.locate(hash) else {
+            if self.store_up {
+                return Fate::Unknown;
+            }
+            return self.accept_new(header, Accepted::Unchecked);
+        };
+        let entry = known.entry();
+        if timestamp <= entry.timestamp {
+            return Fate::Duplicate {
+                same: timestamp == entry.timestamp,
+            };
         }
+        // The store may hold a newer one: of an earlier run that delivered it before what is recovered now, or of
+        // before a silence.
+        if entry.unchecked && self.store_up {
+            return Fate::Unknown;
+        }
+        known.renew(timestamp);
+        if !self.watch.is_empty() {
+            self.watch.accepted(hash, timestamp);
+        }
+        Fate::Accept(match entry.unchecked {
+            true => Accepted::Unchecked,
+            false => Accepted::Live,
+        })
     }
 
-    #[inline]
-    fn carry_out(
-        &mut self,
-        fate: Fate,
-        hash: NameHash,
-        point: Point<'_>,
-        namespace: Option<u16>,
-        accept: &mut impl Accept,
-    ) {
+    /// A point that moves the mark of a metric of which nothing is known, or not what the store holds.
+    fn accept_new(&mut self, header: &Header, accepted: Accepted) -> Fate {
+        let unchecked = accepted == Accepted::Unchecked;
+        let evicted = self
+            .table
+            .set(header.hash, header.timestamp, true, unchecked);
+        self.note(evicted);
+        if !self.watch.is_empty() {
+            self.watch.accepted(header.hash, header.timestamp);
+        }
+        Fate::Accept(accepted)
+    }
+
+    /// Where a point waits for its metric to be looked up, which is asked for once.
+    fn park(&mut self, hash: NameHash, name: &str, now_ms: u64) -> &mut Vec<Parked> {
+        let parked = self.parked.entry(hash).or_default();
+        if parked.is_empty() && !self.watch.is_asked(hash) {
+            self.lookups.want(hash, name, now_ms);
+        }
+        parked
+    }
+
+    fn count(&mut self, namespace: Option<u16>, counts: Decided) {
         let index = namespace.map_or(0, |index| usize::from(index) + 1);
         if index >= self.decided.len() {
             // The shard that read it has switched to keys that this one does not know yet.
             self.decided.resize(index + 1, Decided::default());
         }
-        let counts = &mut self.decided[index];
-        match fate {
-            Fate::Accept(accepted, at) => {
-                counts.accepted += 1;
-                counts.unchecked += u64::from(accepted == Accepted::Unchecked);
-                if accepted != Accepted::Unmarked {
-                    let unchecked = accepted == Accepted::Unchecked;
-                    match at {
-                        Some(at) => self.table.renew(at, point.timestamp, unchecked),
-                        None => {
-                            let evicted = self.table.set(hash, point.timestamp, true, unchecked);
-                            self.note(evicted);
-                        }
-                    }
-                    if !self.watch.is_empty() {
-                        self.watch.accepted(hash, point.timestamp);
-                    }
-                }
-                accept.accept(hash, point, accepted);
-            }
-            Fate::Duplicate { same } => {
-                counts.same += u64::from(same);
-                counts.older += u64::from(!same);
-                self.released += budget::cost(BLOCK_HEADER_BYTES + point.name.len(), 1);
-            }
-            Fate::Unknown => unreachable!("an unknown point is parked by the caller"),
-        }
+        let sum = &mut self.decided[index];
+        sum.accepted += counts.accepted;
+        sum.unchecked += counts.unchecked;
+        sum.same += counts.same;
+        sum.older += counts.older;
     }
 
     fn note(&mut self, evicted: Evicted) {
@@ -302,12 +363,23 @@ impl Owner {
             let mut open = self.open[parked.open]
                 .take()
                 .expect("a group with parked points is open");
-            let (hash, point, _) = open.group.block.at(parked.place);
-            let fate = match self.fate(hash, point) {
-                Fate::Unknown => Fate::Accept(first, None),
+            let block = &open.group.block;
+            let (header, next) = block.header(parked.place);
+            let run = block.run(parked.place, next);
+            let fate = match self.fate(header, || run.name()) {
+                Fate::Unknown => self.accept_new(header, first),
                 fate => fate,
             };
-            self.carry_out(fate, hash, point, parked.namespace, accept);
+            let mut counts = Decided::default();
+            match fate {
+                Fate::Accept(accepted) => {
+                    counts.accept(accepted);
+                    accept.accept(run, accepted);
+                }
+                Fate::Duplicate { same } => self.released += counts.duplicate(header, same),
+                Fate::Unknown => unreachable!("it was accepted above"),
+            }
+            self.count(parked.namespace, counts);
             open.waiting -= 1;
             if open.waiting == 0 {
                 self.free.push(parked.open);
@@ -352,7 +424,7 @@ impl Owner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::point::PointSink;
+    use crate::point::{Point, PointSink};
     use crate::request::ReadId;
     use crate::router::{Gathered, NameHasher};
 
@@ -360,9 +432,10 @@ mod tests {
     struct Sent(Vec<(String, u32, Accepted)>);
 
     impl Accept for Sent {
-        fn accept(&mut self, _: NameHash, point: Point<'_>, accepted: Accepted) {
-            self.0
-                .push((point.name.to_owned(), point.timestamp, accepted));
+        fn accept(&mut self, run: Run<'_>, accepted: Accepted) {
+            let point = |(_, point): (_, Point<'_>)| (point.name.to_owned(), point.timestamp);
+            let points = run.iter().map(point);
+            self.0.extend(points.map(|(name, at)| (name, at, accepted)));
         }
     }
 

@@ -84,7 +84,7 @@ impl Segment {
     }
 
     #[inline]
-    pub fn find(&self, hash: NameHash) -> Option<usize> {
+    pub fn find_slot(&mut self, hash: NameHash) -> Option<&mut Slot> {
         if self.entries == 0 {
             return None;
         }
@@ -96,7 +96,7 @@ impl Segment {
                 return None;
             }
             if slot.key == key {
-                return Some(index);
+                return Some(&mut self.slots[index]);
             }
             index = self.after(index);
         }

@@ -54,9 +54,34 @@ pub struct Table {
 
 /// Where an entry stands, until the table changes.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Position {
+struct Position {
     segment: usize,
     slot: usize,
+}
+
+/// An entry that was found.
+pub struct Known<'t> {
+    slot: &'t mut Slot,
+    unsaved: &'t mut usize,
+}
+
+impl Known<'_> {
+    #[inline]
+    pub fn entry(&self) -> Entry {
+        Entry {
+            timestamp: self.slot.timestamp,
+            unsaved: self.slot.has(UNSAVED),
+            unchecked: self.slot.has(UNCHECKED),
+        }
+    }
+
+    /// Accepts a newer timestamp; its mark is not stored yet.
+    #[inline]
+    pub fn renew(self, timestamp: u32) {
+        *self.unsaved += usize::from(!self.slot.has(UNSAVED));
+        self.slot.timestamp = timestamp;
+        self.slot.flags |= UNSAVED;
+    }
 }
 
 impl Table {
@@ -91,39 +116,20 @@ impl Table {
 
     /// Counts as a use.
     pub fn get(&mut self, hash: NameHash) -> Option<Entry> {
-        self.locate(hash).map(|(_, entry)| entry)
+        self.locate(hash).map(|known| known.entry())
     }
 
-    /// The same, and where it stands, for [`Table::renew`].
+    /// The same, and the entry may be renewed.
     #[inline]
-    pub fn locate(&mut self, hash: NameHash) -> Option<(Position, Entry)> {
+    pub fn locate(&mut self, hash: NameHash) -> Option<Known<'_>> {
         let segment = segment_of(hash, self.segments.len());
-        let index = self.segments[segment].find(hash)?;
-        let slot = self.segments[segment].slot(index);
+        let slot = self.segments[segment].find_slot(hash)?;
         // Written only when it changes: most metrics are looked at again before the hand comes by.
         if !slot.has(REFERENCED) {
             slot.flags |= REFERENCED;
         }
-        let entry = Entry {
-            timestamp: slot.timestamp,
-            unsaved: slot.has(UNSAVED),
-            unchecked: slot.has(UNCHECKED),
-        };
-        let at = Position {
-            segment,
-            slot: index,
-        };
-        Some((at, entry))
-    }
-
-    /// Accepts a newer timestamp for an entry just located; its mark is not stored yet.
-    #[inline]
-    pub fn renew(&mut self, at: Position, timestamp: u32, unchecked: bool) {
-        let slot = self.segments[at.segment].slot(at.slot);
-        debug_assert!(slot.has(OCCUPIED), "the table has not changed since");
-        self.unsaved += usize::from(!slot.has(UNSAVED));
-        slot.timestamp = timestamp;
-        slot.flags = OCCUPIED | REFERENCED | UNSAVED | if unchecked { UNCHECKED } else { 0 };
+        let unsaved = &mut self.unsaved;
+        Some(Known { slot, unsaved })
     }
 
     /// Puts an entry there, or replaces what is there. A new entry starts without its second chance, so
@@ -210,8 +216,7 @@ impl Table {
 
     fn find(&mut self, hash: NameHash) -> Option<&mut Slot> {
         let segment = segment_of(hash, self.segments.len());
-        let index = self.segments[segment].find(hash)?;
-        Some(self.segments[segment].slot(index))
+        self.segments[segment].find_slot(hash)
     }
 
     fn insert(&mut self, hash: NameHash, timestamp: u32, flags: u32) -> Evicted {

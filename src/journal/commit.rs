@@ -12,8 +12,12 @@ use super::ledger::Ledger;
 use super::record::{self, HEADER_BYTES};
 use super::segment::SegmentId;
 use super::writer::{Segments, record_bytes_max};
-use crate::point::Point;
+use crate::carbon::frame::Encoded;
+use crate::point::{Header, Point, Run};
 use std::collections::VecDeque;
+
+/// What a point costs at most beside its name in a record that has others.
+const POINT_BYTES: usize = record::POINT_BYTES_MAX - HEADER_BYTES;
 
 /// A buffer that grew above this is freed: one stall must not be remembered for ever.
 const BUFFER_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -105,18 +109,30 @@ impl<W> Journal<W> {
         self.durability = Durability::Fsync;
     }
 
-    /// A point was accepted; `fill` says that it moves no mark. Returns its tuple, for the frame; nothing
-    /// when nothing is journalled.
+    /// A point was accepted.
+    pub fn push(&mut self, point: Point<'_>) {
+        let header = Header::of(0, point);
+        self.push_run(Run::one(&header, point.name), point.fill);
+    }
+
+    /// The first points of a run, which surely go into one record, and the others.
     #[inline]
-    pub fn push(&mut self, point: Point<'_>) -> Option<&[u8]> {
+    pub fn fit<'r>(&self, run: Run<'r>) -> (Run<'r>, Run<'r>) {
+        let (first, _) = run.fit(1, 0, 0);
+        let open = self.open_with_room(first.bytes_with(POINT_BYTES));
+        let taken = open.map_or(HEADER_BYTES, |open| open.bytes);
+        let room = self.record_bytes_max.saturating_sub(taken);
+        run.fit(usize::MAX, POINT_BYTES, room)
+    }
+
+    /// Points of [`Journal::fit`] were accepted; `fill` says that they move no mark. Returns their tuples, for the
+    /// frame; nothing when nothing is journalled.
+    #[inline]
+    pub fn push_run(&mut self, run: Run<'_>, fill: bool) -> Option<Encoded<'_>> {
         if self.durability == Durability::Memory {
             return None;
         }
-        let longest = point.name.len() + record::POINT_BYTES_MAX - HEADER_BYTES;
-        let fits = |open: &Pending| {
-            open.sequence >= self.given && open.bytes + longest <= self.record_bytes_max
-        };
-        if !self.pending.back().is_some_and(fits) {
+        if self.open_with_room(run.bytes_with(POINT_BYTES)).is_none() {
             self.pending.push_back(Pending {
                 sequence: self.sequence,
                 bytes: HEADER_BYTES,
@@ -125,13 +141,20 @@ impl<W> Journal<W> {
             self.sequence += 1;
             self.bytes.extend_from_slice(&[0; HEADER_BYTES]);
         }
-        let before = self.bytes.len();
-        let tuple = record::push(&mut self.bytes, point);
         let open = self.pending.back_mut().expect("one was opened above");
-        open.bytes += self.bytes.len() - before;
-        open.points += 1;
-        self.ledger.add(open.sequence, 1);
-        Some(&self.bytes[tuple..])
+        let encoded = record::push_run(&mut self.bytes, run, fill);
+        open.bytes += encoded.bytes.len();
+        open.points += run.points() as u32;
+        self.ledger.add(open.sequence, run.points() as u32);
+        Some(encoded)
+    }
+
+    /// The record that may still grow, when it may by this.
+    fn open_with_room(&self, bytes: usize) -> Option<&Pending> {
+        let fits = |open: &&Pending| {
+            open.sequence >= self.given && open.bytes + bytes <= self.record_bytes_max
+        };
+        self.pending.back().filter(fits)
     }
 
     /// An answer that promises everything pushed so far, duplicates' originals included. Comes back at
@@ -326,6 +349,7 @@ impl<W> Journal<W> {
 mod tests {
     use super::super::segment::SEGMENT_BYTES_MIN;
     use super::*;
+    use crate::point::Block;
 
     fn journal(durability: Durability) -> Journal<u32> {
         let limits = Limits {
@@ -491,7 +515,6 @@ mod tests {
     fn a_large_commit_is_several_records_and_crosses_into_the_next_segment() {
         let mut j = journal(Durability::Journal);
         let name = "n".repeat(1000);
-        let mut tuples = 0;
         for timestamp in 0..100 {
             let point = Point {
                 name: &name,
@@ -499,9 +522,10 @@ mod tests {
                 value: 1.0,
                 fill: false,
             };
-            tuples += j.push(point).unwrap().len();
+            j.push(point);
         }
-        assert_eq!(tuples, 100 * 1021);
+        let headers = j.pending.len() * HEADER_BYTES;
+        assert_eq!(j.pending_bytes(), headers + 100 * 1022);
         j.wait(1);
         let first = j.start().unwrap();
         assert!(first.bytes.len() as u64 <= SEGMENT_BYTES_MIN);
@@ -510,5 +534,49 @@ mod tests {
         let second = j.start().unwrap();
         assert_eq!((second.segment.sequence, second.offset), (1, 36));
         assert_eq!(finish(&mut j, second, true), [(1, Outcome::Durable)]);
+    }
+    #[test]
+    fn runs_become_the_records_that_their_points_become_one_by_one() {
+        let (mut one_by_one, mut in_runs) =
+            (journal(Durability::Journal), journal(Durability::Journal));
+        for turn in 0..40 {
+            let mut block = Block::default();
+            for at in 0..50 {
+                let name = "n".repeat((turn * 7919 + at * 104_729) % 900);
+                let point = Point {
+                    name: &name,
+                    timestamp: if at % 3 == 0 { u32::MAX } else { at as u32 },
+                    value: turn as f64,
+                    fill: turn % 2 == 0,
+                };
+                one_by_one.push(point);
+                block.push(0, point);
+            }
+            let mut rest = block.all();
+            while !rest.is_empty() {
+                let (first, others) = in_runs.fit(rest);
+                let tuples = in_runs.push_run(first, turn % 2 == 0).unwrap();
+                let bytes: usize = first.bytes_with(tuples.gap + 21)
+                    + 2 * first
+                        .headers()
+                        .iter()
+                        .filter(|h| h.timestamp == u32::MAX)
+                        .count();
+                assert_eq!(tuples.bytes.len(), bytes);
+                rest = others;
+            }
+            if turn % 8 == 7 {
+                create(&mut one_by_one);
+                create(&mut in_runs);
+                let (one, run) = (one_by_one.start(), in_runs.start());
+                let (one, run) = (one.unwrap(), run.unwrap());
+                assert!(one.bytes == run.bytes, "turn {turn}");
+                finish(&mut one_by_one, one, true);
+                finish(&mut in_runs, run, true);
+            }
+        }
+        assert!(one_by_one.bytes == in_runs.bytes);
+        assert_eq!(one_by_one.points(), in_runs.points());
+        assert_eq!(one_by_one.cursor(), in_runs.cursor());
     }
 }

@@ -11,8 +11,8 @@
 //!
 //! A point takes its name and 22 bytes (24 past 2^31-1 seconds); a record 28.
 
-use crate::carbon::frame::{self, TUPLE_OVERHEAD_BYTES_MAX};
-use crate::point::Point;
+use crate::carbon::frame::{self, Encoded, TUPLE_OVERHEAD_BYTES_MAX};
+use crate::point::{self, Point, Run};
 
 pub const HEADER_BYTES: usize = 28;
 /// A commit above this becomes several records of one write. What replay has to hold of a segment at a
@@ -38,13 +38,25 @@ pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
-/// Appends a point to a payload. Returns where its tuple stands: the bytes that also go into a frame.
+/// Appends points to a payload. Their tuples are the bytes that also go into a frame.
 #[inline]
-pub fn push(payload: &mut Vec<u8>, point: Point<'_>) -> usize {
-    payload.push(if point.fill { KIND_FILL } else { KIND_MARK });
-    let tuple = payload.len();
-    frame::push_tuple(payload, point.name, point.timestamp, point.value);
-    tuple
+pub fn push_run<'p>(payload: &'p mut Vec<u8>, run: Run<'_>, fill: bool) -> Encoded<'p> {
+    let kind = if fill { KIND_FILL } else { KIND_MARK };
+    let start = payload.len();
+    payload.reserve(run.bytes_with(KIND_BYTES + TUPLE_OVERHEAD_BYTES_MAX));
+    for (header, name) in run.named() {
+        frame::push_tuple_behind(payload, kind, name, header.timestamp, header.value);
+    }
+    Encoded {
+        bytes: &payload[start..],
+        gap: KIND_BYTES,
+    }
+}
+
+/// Appends one point.
+pub fn push(payload: &mut Vec<u8>, point: Point<'_>) {
+    let header = point::Header::of(0, point);
+    push_run(payload, Run::one(&header, point.name), point.fill);
 }
 
 /// Fills in the header of a record whose payload stands behind it.
@@ -135,11 +147,11 @@ mod tests {
     #[test]
     fn a_point_costs_its_name_and_22_bytes_and_its_tuple_is_the_frames() {
         let mut payload = vec![];
-        let tuple = push(&mut payload, point("a.b", 7, false));
+        push(&mut payload, point("a.b", 7, false));
         assert_eq!(payload.len(), 3 + 22);
         let mut framed = vec![];
         frame::push_tuple(&mut framed, "a.b", 7, -0.0);
-        assert_eq!(payload[tuple..], framed);
+        assert_eq!(payload[KIND_BYTES..], framed);
         payload.clear();
         push(&mut payload, point("a.b", u32::MAX, false));
         assert_eq!(payload.len(), 3 + POINT_BYTES_MAX - HEADER_BYTES);

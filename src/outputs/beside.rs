@@ -3,9 +3,9 @@
 use super::distinct::Distinct;
 use super::names::Names;
 use super::statsd::Datagrams;
-use crate::point::{NameHash, Point};
+use crate::point::Run;
 
-/// Those that are not configured are `None`, and cost a branch per point.
+/// Those that are not configured are `None`, and cost a branch.
 #[derive(Debug, Default)]
 pub struct Beside {
     pub statsd: Option<Datagrams>,
@@ -16,21 +16,27 @@ pub struct Beside {
 }
 
 impl Beside {
-    #[inline]
-    pub fn accepted(&mut self, hash: NameHash, point: Point<'_>, now_ms: u64) {
+    pub fn accepted(&mut self, run: Run<'_>, now_ms: u64) {
         if let Some(distinct) = &mut self.distinct {
-            distinct.insert(hash);
+            for header in run.headers() {
+                distinct.insert(header.hash);
+            }
         }
-        if let Some(statsd) = &mut self.statsd {
-            statsd.push(point.name, point.value, now_ms);
+        if self.statsd.is_none() && self.sent.is_none() && self.filled.is_none() {
+            return;
         }
-        if let Some(sent) = &mut self.sent {
-            sent.push(hash, point.name);
-        }
-        if point.fill
-            && let Some(filled) = &mut self.filled
-        {
-            filled.push(hash, point.name);
+        for (hash, point) in run.iter() {
+            if let Some(statsd) = &mut self.statsd {
+                statsd.push(point.name, point.value, now_ms);
+            }
+            if let Some(sent) = &mut self.sent {
+                sent.push(hash, point.name);
+            }
+            if point.fill
+                && let Some(filled) = &mut self.filled
+            {
+                filled.push(hash, point.name);
+            }
         }
     }
 
@@ -63,6 +69,7 @@ impl Beside {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::point::{Header, Point};
 
     #[test]
     fn a_fill_is_told_of_as_sent_and_as_filled_and_others_only_as_sent() {
@@ -80,7 +87,7 @@ mod tests {
                 value: 2.0,
                 fill,
             };
-            beside.accepted(hash, point, 0);
+            beside.accepted(Run::one(&Header::of(hash, point), name), 0);
         }
         assert!(beside.wants_store() && !beside.wants_statsd());
         beside.tick(121, 1000);

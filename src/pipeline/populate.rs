@@ -264,7 +264,7 @@ impl Pipeline {
                 fill: true,
             };
             self.outbound
-                .push(Lane::Live, (0, point), None, Accepted::Unmarked, now.ms());
+                .push(Lane::Live, (0, point), Accepted::Unmarked, now.ms());
         }
         let count = points.len() as u64;
         self.populate.jobs.add(job, points.len() as u32);

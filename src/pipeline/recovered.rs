@@ -70,7 +70,7 @@ impl Pipeline {
                 false => Accepted::Unchecked,
             };
             self.outbound
-                .push(Lane::Recovered, (hash, point), None, accepted, now.ms());
+                .push(Lane::Recovered, (hash, point), accepted, now.ms());
         }
     }
 

@@ -7,7 +7,7 @@ use crate::dedup::{Accept, Owner};
 use crate::journal::Journal;
 use crate::last::Mark;
 use crate::outputs::beside::Beside;
-use crate::point::{NameHash, Point};
+use crate::point::{Point, Run};
 use crate::router::Group;
 use crate::telemetry::latency::Stage;
 
@@ -23,12 +23,17 @@ pub(super) struct Into<'a> {
 }
 
 impl Accept for Into<'_> {
-    fn accept(&mut self, hash: NameHash, point: Point<'_>, accepted: Accepted) {
+    fn accept(&mut self, run: Run<'_>, accepted: Accepted) {
         let fill = accepted == Accepted::Unmarked;
-        let tuple = self.journal.push(Point { fill, ..point });
-        self.outbound
-            .push(Lane::Live, (hash, point), tuple, accepted, self.now_ms);
-        self.beside.accepted(hash, point, self.now_ms);
+        let mut rest = run;
+        while !rest.is_empty() {
+            let (first, others) = self.journal.fit(rest);
+            let tuples = self.journal.push_run(first, fill);
+            self.outbound
+                .push_run(Lane::Live, first, tuples, accepted, self.now_ms);
+            rest = others;
+        }
+        self.beside.accepted(run, self.now_ms);
     }
 }
 
@@ -96,7 +101,7 @@ impl Pipeline {
                 fill: false,
             };
             self.outbound
-                .push(Lane::Own, (0, point), None, Accepted::Unmarked, now.ms());
+                .push(Lane::Own, (0, point), Accepted::Unmarked, now.ms());
         }
     }
 
