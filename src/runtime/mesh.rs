@@ -16,6 +16,7 @@ use glommio::channels::shared_channel::{
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Slots of one channel. What does not fit waits on the sender's side, bounded by the budgets: every
 /// group has reserved its bytes and every reply belongs to a group.
@@ -69,15 +70,21 @@ pub enum Parcel {
 pub struct Ends {
     senders: Vec<Option<SharedSender<Parcel>>>,
     receivers: Vec<Option<SharedReceiver<Parcel>>>,
+    mail: Mail,
 }
 
 /// Makes the ends of a full mesh of `members` executors.
 pub fn ends(members: usize) -> Vec<Ends> {
-    let none = || Ends {
+    let flags: Arc<[AtomicBool]> = (0..members).map(|_| AtomicBool::new(false)).collect();
+    let none = |member| Ends {
         senders: (0..members).map(|_| None).collect(),
         receivers: (0..members).map(|_| None).collect(),
+        mail: Mail {
+            flags: flags.clone(),
+            member,
+        },
     };
-    let mut all: Vec<Ends> = (0..members).map(|_| none()).collect();
+    let mut all: Vec<Ends> = (0..members).map(none).collect();
     for from in 0..members {
         for to in (0..members).filter(|&to| to != from) {
             let (sender, receiver) = shared_channel::new_bounded(CHANNEL_SLOTS);
@@ -114,8 +121,16 @@ impl Ends {
         for receiver in receivers {
             from.push(receiver.await);
         }
-        (Mesh { to }, from)
+        let mail = self.mail;
+        (Mesh { to, mail }, from)
     }
+}
+
+/// Who has been sent something and has not looked yet, by member. glommio tells its tasks only in a turn of its own;
+/// this is seen without one.
+struct Mail {
+    flags: Arc<[AtomicBool]>,
+    member: usize,
 }
 
 struct Lane {
@@ -155,6 +170,7 @@ fn take_back(refused: glommio::GlommioError<Parcel>) -> Parcel {
 /// The sending side of one executor.
 pub struct Mesh {
     to: Vec<Option<Lane>>,
+    mail: Mail,
 }
 
 impl Mesh {
@@ -166,6 +182,13 @@ impl Mesh {
         overflow.push_back(parcel);
         drop(overflow);
         lane.flush();
+        self.mail.flags[member].store(true, Ordering::Release);
+    }
+
+    /// Whether something has come since this was asked last.
+    pub fn has_mail(&self) -> bool {
+        let flag = &self.mail.flags[self.mail.member];
+        flag.load(Ordering::Relaxed) && flag.swap(false, Ordering::Acquire)
     }
 
     pub fn members(&self) -> usize {

@@ -21,6 +21,7 @@ mod line;
 mod link;
 mod listener;
 mod mesh;
+mod neighbours;
 mod nudge;
 mod own_series;
 mod plan;

@@ -7,6 +7,7 @@ use super::dial::Target;
 use super::journal::disk::{self, Disk};
 use super::journal::files::Folder;
 use super::mesh::{Ends, Mesh};
+use super::neighbours::Neighbours;
 use super::recipe::{Own, entries_max};
 use super::ring::{self, Ring};
 use super::shard::Shard;
@@ -242,9 +243,10 @@ pub async fn serve(plan: ShardPlan, table: Table, own: Own, ends: Ends) {
 
 /// A ring of our own for the clients' sockets, where the kernel has what it needs.
 fn drive(shard: &Rc<Shard>) -> Option<Rc<Ring>> {
-    match Ring::new(shard.connections.buffered.clone()) {
+    match Ring::new(shard.connections.buffered.clone(), shard.driver.clone()) {
         Ok(ring) => {
-            glommio::spawn_local(ring::run(ring.clone())).detach();
+            let task = ring::run(ring.clone(), Neighbours::of(shard));
+            glommio::spawn_local(task).detach();
             Some(ring)
         }
         Err(error) => {

@@ -29,6 +29,8 @@ pub struct Shard {
     pub connections: Connections,
     pub buffer: RefCell<Box<[u8]>>,
     pub control: Arc<Control>,
+    /// The task that drives the clients' sockets.
+    pub driver: Rc<Doorbell>,
     /// The tasks that drive carbon and the last store.
     pub link: Doorbell,
     pub store: Doorbell,
@@ -64,6 +66,7 @@ impl Shard {
             connections,
             buffer: RefCell::new(vec![0; READ_BUFFER_BYTES].into()),
             control,
+            driver: Rc::default(),
             link: Doorbell::default(),
             store: Doorbell::default(),
             statsd: Doorbell::default(),

@@ -83,6 +83,8 @@ pub async fn receive(shard: Rc<Shard>, receiver: ConnectedReceiver<Parcel>) {
             | Parcel::Switched
             | Parcel::ToCore(_) => {}
         }
+        // It waits for what else comes (see [`super::neighbours`]).
+        shard.driver.ring();
     }
 }
 

@@ -6,14 +6,15 @@ use glommio::io::BufferedFile;
 use io_uring::Submitter;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd};
+use std::rc::Rc;
 
 pub struct Bell {
     eventfd: BufferedFile,
-    door: Doorbell,
+    door: Rc<Doorbell>,
 }
 
 impl Bell {
-    pub fn register(submitter: &Submitter<'_>) -> io::Result<Bell> {
+    pub fn register(submitter: &Submitter<'_>, door: Rc<Doorbell>) -> io::Result<Bell> {
         // SAFETY: no pointers.
         let descriptor = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
         if descriptor < 0 {
@@ -22,10 +23,7 @@ impl Bell {
         // SAFETY: made above, and nobody else's. That it is no file does not matter to a read.
         let eventfd = unsafe { BufferedFile::from_raw_fd(descriptor) };
         submitter.register_eventfd(eventfd.as_raw_fd())?;
-        Ok(Bell {
-            eventfd,
-            door: Doorbell::default(),
-        })
+        Ok(Bell { eventfd, door })
     }
 
     pub fn ring(&self) {

@@ -3,6 +3,7 @@
 //! While there is work it stays, letting the tasks it has woken run between two looks: a turn of glommio's
 //! own (its timers, its rings, going to sleep and waking up) costs as much as a request. [`HOLD`] bounds that.
 
+use super::super::neighbours::Neighbours;
 use super::buffers::Chunk;
 use super::slots::{Receive, Slot};
 use super::{READABLE, RECEIVE, Ring, SEND, untag};
@@ -24,7 +25,7 @@ const GUARD: Duration = Duration::from_micros(500);
 const LOOKS: u32 = 4;
 
 /// Drives the ring for life.
-pub async fn run(ring: Rc<Ring>) {
+pub async fn run(ring: Rc<Ring>, neighbours: Option<Neighbours>) {
     let listening = ring.clone();
     glommio::spawn_local(async move { listening.bell.listen().await }).detach();
     loop {
@@ -37,7 +38,7 @@ pub async fn run(ring: Rc<Ring>) {
             looks = if ring.turn() { 0 } else { looks + 1 };
             future::yield_now().await;
         }
-        if looks < LOOKS {
+        if looks < LOOKS || ring.is_company(neighbours.as_ref()) {
             Timer::new(STEP_ASIDE).await;
         } else {
             drop(guard);
@@ -47,6 +48,12 @@ pub async fn run(ring: Rc<Ring>) {
 }
 
 impl Ring {
+    /// The other shards had their turn, and there is something to do after it.
+    fn is_company(&self, neighbours: Option<&Neighbours>) -> bool {
+        // Both are asked: mail that is not looked at now would be told once more.
+        neighbours.is_some_and(|neighbours| neighbours.go_first() | self.has_work())
+    }
+
     /// Until there is something to do.
     async fn sleep(&self) {
         self.uring.borrow_mut().completion().enable_eventfd();

@@ -21,6 +21,7 @@ pub use listener::Listener;
 pub use stream::{Overrun, Stream};
 
 use super::buffered::Buffered;
+use super::doorbell::Doorbell;
 use bell::Bell;
 use buffers::{Buffers, GROUP, Size};
 use io_uring::types::Fd;
@@ -65,11 +66,11 @@ pub struct Ring {
 
 impl Ring {
     /// Fails where the kernel is older than 6.1, or forbids it.
-    pub fn new(buffered: Rc<Buffered>) -> io::Result<Rc<Ring>> {
-        Ring::of_size(BUFFERS, buffered)
+    pub fn new(buffered: Rc<Buffered>, door: Rc<Doorbell>) -> io::Result<Rc<Ring>> {
+        Ring::of_size(BUFFERS, buffered, door)
     }
 
-    fn of_size(size: Size, buffered: Rc<Buffered>) -> io::Result<Rc<Ring>> {
+    fn of_size(size: Size, buffered: Rc<Buffered>, door: Rc<Doorbell>) -> io::Result<Rc<Ring>> {
         let uring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
@@ -78,7 +79,7 @@ impl Ring {
             .setup_cqsize(ENTRIES * 4)
             .build(ENTRIES)?;
         let buffers = Buffers::register(&uring.submitter(), size)?;
-        let bell = Bell::register(&uring.submitter())?;
+        let bell = Bell::register(&uring.submitter(), door)?;
         Ok(Rc::new(Ring {
             uring: RefCell::new(uring),
             buffers,

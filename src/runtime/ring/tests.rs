@@ -24,8 +24,8 @@ fn on_ring<F: Future<Output = ()>>(
     body: impl FnOnce(Rc<Ring>) -> F + Send + 'static,
 ) {
     let run = move || async move {
-        let ring = Ring::of_size(size, Rc::new(Buffered::new(kept_max))).unwrap();
-        glommio::spawn_local(run(ring.clone())).detach();
+        let ring = Ring::of_size(size, Rc::new(Buffered::new(kept_max)), Rc::default()).unwrap();
+        glommio::spawn_local(run(ring.clone(), None)).detach();
         body(ring.clone()).await;
         until(|| ring.slots.borrow_mut().is_empty()).await;
         assert_eq!(ring.buffered.bytes(), 0);
