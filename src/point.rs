@@ -154,7 +154,7 @@ impl Block {
 }
 
 /// Points that stand next to each other in a block, or one alone: what is the same for all of them is done once.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy)]
 pub struct Run<'a> {
     headers: &'a [Header],
     names: &'a str,
@@ -226,7 +226,21 @@ impl<'a> Run<'a> {
     /// The first points and the others: as many as are allowed and need at most so many bytes, when each takes
     /// `beside_name` more than its name; or fewer, but at least one.
     #[inline]
-    pub fn fit(&self, points_max: usize, beside_name: usize, bytes_max: usize) -> (Self, Self) {
+    pub fn fit(self, points_max: usize, beside_name: usize, bytes_max: usize) -> (Self, Self) {
+        let fits = self.points() <= points_max && self.bytes_with(beside_name) <= bytes_max;
+        match fits || self.points() <= 1 {
+            true => (self, Run::default()),
+            false => self.first_that_fit(points_max, beside_name, bytes_max),
+        }
+    }
+
+    #[inline(never)]
+    fn first_that_fit(
+        self,
+        points_max: usize,
+        beside_name: usize,
+        bytes_max: usize,
+    ) -> (Self, Self) {
         let mut points = points_max.clamp(1, self.points());
         loop {
             let (first, others) = self.split_at(points);
@@ -237,8 +251,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    #[inline]
-    fn split_at(&self, points: usize) -> (Self, Self) {
+    fn split_at(self, points: usize) -> (Self, Self) {
         let (first, others) = self.headers.split_at(points);
         let bytes = match others {
             [] => self.names.len(),

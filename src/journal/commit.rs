@@ -115,24 +115,41 @@ impl<W> Journal<W> {
         self.push_run(Run::one(&header, point.name), point.fill);
     }
 
-    /// The first points of a run, which surely go into one record, and the others.
+    /// Points were accepted; `fill` says that they move no mark. Takes as many from the start as surely go into one
+    /// record, and returns these, their tuples for the frame (nothing when nothing is journalled), and the others.
     #[inline]
-    pub fn fit<'r>(&self, run: Run<'r>) -> (Run<'r>, Run<'r>) {
-        let (first, _) = run.fit(1, 0, 0);
-        let open = self.open_with_room(first.bytes_with(POINT_BYTES));
-        let taken = open.map_or(HEADER_BYTES, |open| open.bytes);
-        let room = self.record_bytes_max.saturating_sub(taken);
-        run.fit(usize::MAX, POINT_BYTES, room)
+    pub fn push_run<'r>(
+        &mut self,
+        run: Run<'r>,
+        fill: bool,
+    ) -> (Run<'r>, Option<Encoded<'_>>, Run<'r>) {
+        if self.durability == Durability::Memory {
+            return (run, None, Run::default());
+        }
+        let (first, others) = match self.has_room(run) {
+            true => (run, Run::default()),
+            false => self.make_room(run),
+        };
+        let open = self.pending.back_mut().expect("there is room in it");
+        let encoded = record::push_run(&mut self.bytes, first, fill);
+        open.bytes += encoded.bytes.len();
+        open.points += first.points() as u32;
+        self.ledger.add(open.sequence, first.points() as u32);
+        (first, Some(encoded), others)
     }
 
-    /// Points of [`Journal::fit`] were accepted; `fill` says that they move no mark. Returns their tuples, for the
-    /// frame; nothing when nothing is journalled.
-    #[inline]
-    pub fn push_run(&mut self, run: Run<'_>, fill: bool) -> Option<Encoded<'_>> {
-        if self.durability == Durability::Memory {
-            return None;
-        }
-        if self.open_with_room(run.bytes_with(POINT_BYTES)).is_none() {
+    /// A record is open that may grow by these points, however long they become.
+    fn has_room(&self, run: Run<'_>) -> bool {
+        self.pending.back().is_some_and(|open| {
+            let bytes = open.bytes + run.bytes_with(POINT_BYTES);
+            open.sequence >= self.given && bytes <= self.record_bytes_max
+        })
+    }
+
+    /// Opens a record where not even the first point has room. Returns the points that have it then, and the others.
+    fn make_room<'r>(&mut self, run: Run<'r>) -> (Run<'r>, Run<'r>) {
+        let (one, _) = run.fit(1, 0, 0);
+        if !self.has_room(one) {
             self.pending.push_back(Pending {
                 sequence: self.sequence,
                 bytes: HEADER_BYTES,
@@ -141,20 +158,9 @@ impl<W> Journal<W> {
             self.sequence += 1;
             self.bytes.extend_from_slice(&[0; HEADER_BYTES]);
         }
-        let open = self.pending.back_mut().expect("one was opened above");
-        let encoded = record::push_run(&mut self.bytes, run, fill);
-        open.bytes += encoded.bytes.len();
-        open.points += run.points() as u32;
-        self.ledger.add(open.sequence, run.points() as u32);
-        Some(encoded)
-    }
-
-    /// The record that may still grow, when it may by this.
-    fn open_with_room(&self, bytes: usize) -> Option<&Pending> {
-        let fits = |open: &&Pending| {
-            open.sequence >= self.given && open.bytes + bytes <= self.record_bytes_max
-        };
-        self.pending.back().filter(fits)
+        let taken = self.pending.back().map_or(0, |open| open.bytes);
+        let room = self.record_bytes_max.saturating_sub(taken);
+        run.fit(usize::MAX, POINT_BYTES, room)
     }
 
     /// An answer that promises everything pushed so far, duplicates' originals included. Comes back at
@@ -554,8 +560,8 @@ mod tests {
             }
             let mut rest = block.all();
             while !rest.is_empty() {
-                let (first, others) = in_runs.fit(rest);
-                let tuples = in_runs.push_run(first, turn % 2 == 0).unwrap();
+                let (first, tuples, others) = in_runs.push_run(rest, turn % 2 == 0);
+                let tuples = tuples.unwrap();
                 let bytes: usize = first.bytes_with(tuples.gap + 21)
                     + 2 * first
                         .headers()

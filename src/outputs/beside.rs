@@ -16,15 +16,19 @@ pub struct Beside {
 }
 
 impl Beside {
+    #[inline]
     pub fn accepted(&mut self, run: Run<'_>, now_ms: u64) {
         if let Some(distinct) = &mut self.distinct {
             for header in run.headers() {
                 distinct.insert(header.hash);
             }
         }
-        if self.statsd.is_none() && self.sent.is_none() && self.filled.is_none() {
-            return;
+        if self.statsd.is_some() || self.sent.is_some() || self.filled.is_some() {
+            self.named(run, now_ms);
         }
+    }
+
+    fn named(&mut self, run: Run<'_>, now_ms: u64) {
         for (hash, point) in run.iter() {
             if let Some(statsd) = &mut self.statsd {
                 statsd.push(point.name, point.value, now_ms);

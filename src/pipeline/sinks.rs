@@ -27,8 +27,7 @@ impl Accept for Into<'_> {
         let fill = accepted == Accepted::Unmarked;
         let mut rest = run;
         while !rest.is_empty() {
-            let (first, others) = self.journal.fit(rest);
-            let tuples = self.journal.push_run(first, fill);
+            let (first, tuples, others) = self.journal.push_run(rest, fill);
             self.outbound
                 .push_run(Lane::Live, first, tuples, accepted, self.now_ms);
             rest = others;
