@@ -43,11 +43,12 @@ pub(super) fn decide<S: PointSink>(
     } = scratch;
     let buffers = Buffers { name, path, known };
     let mut items = kept.lend();
-    if let Some(document) = plain::read(message.body, &mut items) {
+    let read = plain::read(message.body, &mut items);
+    if let Some(document) = &read {
         let request = Request {
             api,
             fields: &message.fields,
-            document: &document,
+            document,
             now,
         };
         let decision = request.decide(buffers, sink);
