@@ -39,9 +39,11 @@ pub struct Part {
     pub namespace: Option<u16>,
 }
 
-/// Everything one read has for one owner: one message.
+/// Everything one read has for one owner: one message. It passes through many hands, so only its address moves.
+pub type Group = Box<Contents>;
+
 #[derive(Debug, Default)]
-pub struct Group {
+pub struct Contents {
     pub read: ReadId,
     /// The shard that read it and waits for the reply.
     pub from: usize,
@@ -49,7 +51,7 @@ pub struct Group {
     pub block: Block,
 }
 
-impl Group {
+impl Contents {
     pub fn cost(&self) -> usize {
         budget::cost(self.block.len_bytes(), self.block.points())
     }

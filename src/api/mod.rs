@@ -216,17 +216,18 @@ impl Api {
         scratch: &mut Scratch,
         sink: &mut impl PointSink,
     ) -> Decision {
-        let mut decision = match route::route(message.path, message.method) {
+        match route::route(message.path, message.method) {
             Ok(Endpoint::MetricData) => query::decide(self, message, now, scratch, sink),
             Ok(Endpoint::MetricDataPost) => post::decide(self, message, now, scratch, sink),
             Ok(Endpoint::PopulateMetric) => Decision::Job,
-            Err(answer) => answer.into(),
-        };
-        // The answer to a HEAD ends with its head: a body would be read as the next answer.
-        if let (Method::Head, Decision::Answer { answer, .. }) = (message.method, &mut decision) {
-            answer.body = (&[][..]).into();
+            Err(mut answer) => {
+                // The answer to a HEAD ends with its head: a body would be read as the next answer.
+                if message.method == Method::Head {
+                    answer.body = (&[][..]).into();
+                }
+                answer.into()
+            }
         }
-        decision
     }
 }
 

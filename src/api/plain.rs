@@ -158,7 +158,8 @@ impl<'b> Cursor<'b> {
     /// The three members that nearly every item has: a clean name, a number, a timestamp of ten digits, in this order,
     /// as Python writes them or without blanks, the numbers perhaps as texts. Takes all of them or nothing; what it does
     /// not take, [`Cursor::member`] may.
-    #[inline]
+    // An item is large to move.
+    #[inline(always)]
     fn usual_members(&mut self) -> Option<Item<'b>> {
         let rest = self.rest();
         let (spaced, name_at) = match rest.first_chunk() == Some(b"\"metric\": \"") {

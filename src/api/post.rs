@@ -43,11 +43,12 @@ pub(super) fn decide<S: PointSink>(
     } = scratch;
     let buffers = Buffers { name, path, known };
     let mut items = kept.lend();
-    if let Some(document) = plain::read(message.body, &mut items) {
+    let read = plain::read(message.body, &mut items);
+    if let Some(document) = &read {
         let request = Request {
             api,
             fields: &message.fields,
-            document: &document,
+            document,
             now,
         };
         let decision = request.decide(buffers, sink);
@@ -158,10 +159,12 @@ impl<'t, 'i> Request<'_, 't, 'i> {
         };
         // A place under a quota is taken for good: not before all of the request is known to be good.
         taker.only_check = taker.quota.is_some();
-        let mut taken = self.take(telegraf, path, &mut taker);
-        if taken.is_ok() && std::mem::take(&mut taker.only_check) {
-            taken = self.take(telegraf, path, &mut taker);
-        }
+        let taken = loop {
+            let taken = self.take(telegraf, path, &mut taker);
+            if taken.is_err() || !std::mem::take(&mut taker.only_check) {
+                break taken;
+            }
+        };
         match taken {
             Ok(()) => taker.finish(&self.api.keys),
             Err(Placed(place, fault)) => reject(&fault, &place, tally),

@@ -118,8 +118,6 @@ pub(super) fn decide<S: PointSink>(
             answer: partly::over_quota(quota.max(), name, &api.keys),
             tally: taker.tally,
         },
-        // What `finish` comes to when there is nothing to tell.
-        _ if taker.report.is_none() => Decision::Points(taker.tally),
         _ => taker.finish(&api.keys),
     }
 }

@@ -103,7 +103,9 @@ impl Skip {
     /// of all such names at once.
     pub fn may_match_in(&self, text: &[u8], prefix: &str) -> bool {
         // The elements that pairs are of have no dot, and the prefix ends with one: no pair lies across.
-        let may = |pairs: &Pairs| pairs.may_occur(text) || pairs.may_occur(prefix.as_bytes());
+        let may = |pairs: &Pairs| {
+            pairs.may_occur(text) || !prefix.is_empty() && pairs.may_occur(prefix.as_bytes())
+        };
         let pairs = self.skip.common.as_ref().or(self.skip.pairs.as_ref());
         !self.skip.patterns.is_empty() && pairs.is_none_or(may)
     }

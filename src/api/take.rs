@@ -88,8 +88,18 @@ impl<S: PointSink> Taker<'_, S> {
     }
 
     /// Every item was good.
-    pub fn finish(mut self, keys: &Keys) -> Decision {
-        if let Some(report) = self.report {
+    #[inline]
+    pub fn finish(&mut self, keys: &Keys) -> Decision {
+        let all_taken = self.tally.over_quota == 0 && self.tally.not_numeric == 0;
+        match all_taken && self.report.is_none() {
+            true => Decision::Points(self.tally),
+            false => self.finish_with_answer(keys),
+        }
+    }
+
+    #[inline(never)]
+    fn finish_with_answer(&mut self, keys: &Keys) -> Decision {
+        if let Some(report) = self.report.take() {
             return report.answer(self.rules.prefix).into();
         }
         let tally = self.tally;

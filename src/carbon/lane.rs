@@ -156,6 +156,10 @@ impl Frame {
         if accepted == Accepted::Unmarked {
             return;
         }
+        if let [header] = run.headers() {
+            let marking = Marking::new(header, at + frame::NAME_OFFSET, accepted);
+            return self.markings.push(marking);
+        }
         self.markings.extend(run.headers().iter().map(|header| {
             let marking = Marking::new(header, at + frame::NAME_OFFSET, accepted);
             at += frame::tuple_bytes(header.name_bytes.into(), header.timestamp);

@@ -111,6 +111,8 @@ impl Outbound {
     }
 
     /// The same for points that were accepted alike; `tuples` is their encoding, where they have one already.
+    // As [`crate::journal::Journal::push_run`].
+    #[inline(always)]
     pub fn push_run(
         &mut self,
         lane: Lane,

@@ -137,7 +137,8 @@ impl Owner {
     /// Decides a group's points in order. Gives the group back when every point is decided, and keeps
     /// it while one waits for the store.
     pub fn decide(&mut self, group: Group, accept: &mut impl Accept, now_ms: u64) -> Option<Group> {
-        let open = self.free.pop().unwrap_or(self.open.len());
+        // Where it is kept if a point of it waits: nearly always none does.
+        let open = self.free.last().copied().unwrap_or(self.open.len());
         let mut waiting = 0;
         let mut place = Place::default();
         let mut run = Growing {
@@ -189,17 +190,12 @@ impl Owner {
         }
         run.end(place, accept);
         if waiting == 0 {
-            self.free.push(open);
-            if open == self.open.len() {
-                self.open.push(None);
-            }
             return Some(group);
         }
         let kept = Some(Open { group, waiting });
-        if open == self.open.len() {
-            self.open.push(kept);
-        } else {
-            self.open[open] = kept;
+        match self.free.pop() {
+            Some(open) => self.open[open] = kept,
+            None => self.open.push(kept),
         }
         None
     }

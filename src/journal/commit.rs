@@ -117,7 +117,8 @@ impl<W> Journal<W> {
 
     /// Points were accepted; `fill` says that they move no mark. Takes as many from the start as surely go into one
     /// record, and returns these, their tuples for the frame (nothing when nothing is journalled), and the others.
-    #[inline]
+    // What it takes and gives does not fit into registers: on the way of every point it is passed to nobody.
+    #[inline(always)]
     pub fn push_run<'r>(
         &mut self,
         run: Run<'r>,

@@ -255,12 +255,14 @@ impl Pipeline {
             if connection.closing || (consumed > 0 && consumed == buffer.len()) {
                 break;
             }
-            match connection.decoder.next(&mut buffer[consumed..]) {
-                Decoded::Incomplete { send_continue } => {
+            // Looked at where it is: a message is large to move.
+            let decoded = connection.decoder.next(&mut buffer[consumed..]);
+            match &decoded {
+                &Decoded::Incomplete { send_continue } => {
                     connection.owes_continue |= send_continue;
                     break;
                 }
-                Decoded::Refused(refusal) => {
+                &Decoded::Refused(refusal) => {
                     connection.closing = true;
                     self.refuse(id, refusal);
                 }
@@ -268,15 +270,15 @@ impl Pipeline {
                     message,
                     consumed: taken,
                 } => {
-                    let mut to = ReplyTo::message(&message);
+                    let mut to = ReplyTo::message(message);
                     to.keep_alive &= !self.draining;
-                    if self.api.reads_encoded(&message) {
-                        self.encoded(connection, &message, to, &mut slice, now);
+                    if self.api.reads_encoded(message) {
+                        self.encoded(connection, message, to, &mut slice, now);
                     } else {
-                        self.request(id, &message, to, now);
+                        self.request(id, message, to, now);
                         connection.closing = !to.keep_alive;
                     }
-                    consumed += taken;
+                    consumed += *taken;
                 }
             }
         }
@@ -326,7 +328,7 @@ impl Pipeline {
                 .api
                 .decide(message, now.unix_seconds, &mut self.scratch, sink)
             {
-                Decision::Points(tally) => self.reserve(id, &tally, None, now, &mut owners),
+                Decision::Points(ref tally) => self.reserve(id, tally, None, now, &mut owners),
                 Decision::Partly { answer, tally } => {
                     self.reserve(id, &tally, Some(Box::new(answer)), now, &mut owners)
                 }
