@@ -4,6 +4,7 @@
 //! is exact without a lock. A metric the table does not know is looked up in the last store first; its
 //! points queue behind the look-up, those of other metrics go on.
 
+mod hand;
 pub mod lookup;
 mod segment;
 mod sieve;
