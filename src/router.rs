@@ -18,7 +18,11 @@ impl NameHasher {
 
     #[inline]
     pub fn hash(&self, name: &str) -> NameHash {
-        self.0.hash(name.as_bytes())
+        self.hash_bytes(name.as_bytes())
+    }
+
+    pub fn hash_bytes(&self, name: &[u8]) -> NameHash {
+        self.0.hash(name)
     }
 }
 

@@ -55,6 +55,7 @@ pub enum Load {
     Cardinality {
         probes_per_second: f64,
         batches_per_second: f64,
+        points_per_batch: usize,
     },
 }
 

@@ -1,6 +1,7 @@
 //! Metrics being looked up in the last store: one pipelined round trip for a whole batch of misses,
 //! and a deadline after which nobody waits any longer.
 
+use crate::last::filter::Known;
 use crate::point::NameHash;
 use std::collections::VecDeque;
 
@@ -22,6 +23,8 @@ pub struct Lookups {
     waiting_deadline_ms: u64,
     in_flight: VecDeque<Batch>,
     next_id: u64,
+    /// What needs no look-up: there is nothing to find.
+    pub known: Known,
     pub lookups: u64,
     pub timeouts: u64,
 }

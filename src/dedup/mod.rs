@@ -4,6 +4,7 @@
 //! is exact without a lock. A metric the table does not know is looked up in the last store first; its
 //! points queue behind the look-up, those of other metrics go on.
 
+mod hand;
 pub mod lookup;
 mod segment;
 mod sieve;
@@ -213,6 +214,10 @@ impl Owner {
             return Fate::Unknown;
         }
         let Some(known) = self.table.locate(hash) else {
+            // Whoever asks for the stored mark is to be told of that one, not of ours.
+            if self.lookups.known.surely_absent(hash) && !self.watch.is_asked(hash) {
+                return self.accept_new(header, Accepted::Live);
+            }
             if self.store_up {
                 return Fate::Unknown;
             }
@@ -420,6 +425,7 @@ impl Owner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::last::filter::{Filter, Known};
     use crate::point::{Point, PointSink};
     use crate::request::ReadId;
     use crate::router::{Gathered, NameHasher};
@@ -523,6 +529,28 @@ mod tests {
         assert_eq!(owner.decided()[0].same, 1);
         assert_eq!(owner.decided()[0].older, 1);
         assert_eq!(sent.0[2].2, Accepted::Live);
+    }
+
+    #[test]
+    fn what_the_store_surely_has_not_waits_for_nobody() {
+        let (mut owner, mut sent) = (owner(true), Sent::default());
+        let hash = NameHasher::new([3; 16]);
+        let mut filter = Filter::new(1, usize::MAX).expect("room");
+        filter.add(hash.hash("stored"));
+        let mut known = Known::new(Vec::new());
+        known.replace(&[], 1, Some(filter));
+        owner.lookups.known = known.clone();
+        let points = [("new", 5, false), ("stored", 5, false), ("new", 5, false)];
+        assert!(owner.decide(group(&points), &mut sent, 0).is_none());
+        assert_eq!(stamps(&sent), [("new", 5)]);
+        assert_eq!(sent.0[0].2, Accepted::Live);
+        assert_eq!(answer(&mut owner, &mut sent, |_| Some(5)), 1);
+        assert_eq!((owner.decided()[0].same, owner.lookups.lookups), (2, 1));
+        // Somebody has written since: what he wrote may be it.
+        known.replace(&[], 2, None);
+        let other = group(&[("other", 5, false)]);
+        assert!(owner.decide(other, &mut sent, 0).is_none());
+        assert_eq!(owner.lookups.lookups, 2);
     }
 
     #[test]

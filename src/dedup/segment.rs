@@ -70,6 +70,10 @@ impl Segment {
         self.slots.len()
     }
 
+    pub fn entries(&self) -> usize {
+        self.entries
+    }
+
     pub fn slot(&mut self, index: usize) -> &mut Slot {
         &mut self.slots[index]
     }

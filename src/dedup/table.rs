@@ -7,6 +7,7 @@
 //!
 //! May assume: the hash is keyed and uniform, so segments fill evenly and nobody can aim at one.
 
+use super::hand::Hand;
 use super::segment::{
     OCCUPIED, REFERENCED, SLOT_BYTES, Segment, Slot, UNCHECKED, UNSAVED, segment_of, slots_for,
 };
@@ -19,6 +20,10 @@ const SEGMENT_ENTRIES: usize = 8192;
 /// Of slots one eviction looks at, 24 KiB: under 10 µs on average with one entry saved in a million. Where
 /// one in a hundred is saved, the chance that none is in sight is 4 in 10,000; where one in ten is, none.
 const SCAN_SLOTS_MAX: usize = 1024;
+
+/// Of those, slots of one segment before the next one is asked: at one saved entry in ten the chance that none
+/// is among them is 1 in 1000.
+const SEGMENT_SCAN_SLOTS_MAX: usize = 64;
 
 /// A segment's first allocation; below this the steps would be many and tiny.
 const SLOTS_MIN: usize = 16;
@@ -46,10 +51,15 @@ pub struct Table {
     segments: Box<[Segment]>,
     /// What a segment that holds its even share needs, with room for the spread of the hash.
     segment_slots_full: usize,
+    /// That share; a segment beyond it makes room for its new entries itself.
+    share: usize,
+    /// Each segment's own.
+    hands: Box<[Hand]>,
     entries_max: usize,
     entries: usize,
     unsaved: usize,
-    hand: Position,
+    /// Whose hand is next.
+    turn: usize,
 }
 
 /// Where an entry stands, until the table changes.
@@ -96,10 +106,12 @@ impl Table {
         Table {
             segments: (0..segments).map(|_| Segment::default()).collect(),
             segment_slots_full: slots_for(share + spread),
+            share,
+            hands: vec![Hand::default(); segments].into(),
             entries_max,
             entries: 0,
             unsaved: 0,
-            hand: Position::default(),
+            turn: 0,
         }
     }
 
@@ -211,7 +223,9 @@ impl Table {
     /// Memory held, whether or not it is filled.
     pub fn bytes(&self) -> usize {
         let slots: usize = self.segments.iter().map(Segment::slots).sum();
-        size_of::<Table>() + self.segments.len() * size_of::<Segment>() + slots * SLOT_BYTES
+        size_of::<Table>()
+            + self.segments.len() * (size_of::<Segment>() + size_of::<Hand>())
+            + slots * SLOT_BYTES
     }
 
     fn find(&mut self, hash: NameHash) -> Option<&mut Slot> {
@@ -220,12 +234,11 @@ impl Table {
     }
 
     fn insert(&mut self, hash: NameHash, timestamp: u32, flags: u32) -> Evicted {
-        let evicted = if self.entries == self.entries_max {
-            self.evict()
-        } else {
-            Evicted::None
-        };
         let segment = segment_of(hash, self.segments.len());
+        let evicted = match self.entries == self.entries_max {
+            true => self.evict(segment),
+            false => Evicted::None,
+        };
         if self.segments[segment].must_grow() {
             let slots = next_slots(self.segments[segment].slots(), self.segment_slots_full);
             self.segments[segment].grow(slots);
@@ -236,47 +249,55 @@ impl Table {
         evicted
     }
 
-    /// Takes one entry out: the first saved one the hand finds that was not looked at since it last
-    /// passed; when the scan meets its bound first, the first saved one it saw; when it saw none,
-    /// an unsaved one. Nothing is scanned for when every entry is unsaved.
-    fn evict(&mut self) -> Evicted {
+    /// Makes room for an entry of this segment. Takes one out: the first saved one that a hand finds and that was not
+    /// looked at since the hand last passed; when the scan meets its bound first, the first saved one it saw; when it
+    /// saw none, an unsaved one. Nothing is scanned for when every entry is unsaved.
+    ///
+    /// A segment that has its share gives of its own. Else the segments take turns, so that all age alike.
+    fn evict(&mut self, segment: usize) -> Evicted {
         let any_saved = self.unsaved < self.entries;
+        let mut from = match self.segments[segment].entries() >= self.share {
+            true => segment,
+            false => self.take_turn(),
+        };
         let mut saved_seen = None;
         let mut unsaved_seen = None;
         let mut scanned = 0;
         while scanned < SCAN_SLOTS_MAX || (saved_seen.is_none() && unsaved_seen.is_none()) {
-            scanned += 1;
-            let Some(at) = self.advance() else { continue };
-            let slot = self.segments[at.segment].slot(at.slot);
-            if !slot.has(OCCUPIED) {
-                continue;
+            if scanned > 0 {
+                from = self.take_turn();
             }
-            if slot.has(UNSAVED) {
-                if !any_saved {
+            let slots = self.segments[from].slots();
+            scanned += SEGMENT_SCAN_SLOTS_MAX;
+            for _ in 0..SEGMENT_SCAN_SLOTS_MAX.min(slots) {
+                let at = Position {
+                    segment: from,
+                    slot: self.hands[from].next(slots),
+                };
+                let slot = self.segments[from].slot(at.slot);
+                if !slot.has(OCCUPIED) {
+                    continue;
+                }
+                if slot.has(UNSAVED) {
+                    if !any_saved {
+                        return self.remove(at);
+                    }
+                    unsaved_seen.get_or_insert(at);
+                } else if slot.has(REFERENCED) {
+                    slot.flags &= !REFERENCED;
+                    saved_seen.get_or_insert(at);
+                } else {
                     return self.remove(at);
                 }
-                unsaved_seen.get_or_insert(at);
-            } else if slot.has(REFERENCED) {
-                slot.flags &= !REFERENCED;
-                saved_seen.get_or_insert(at);
-            } else {
-                return self.remove(at);
             }
         }
         let at = saved_seen.or(unsaved_seen);
         self.remove(at.expect("the loop above ends only with one of them"))
     }
 
-    /// The slot under the hand, which then moves on; `None` where a segment ends.
-    fn advance(&mut self) -> Option<Position> {
-        let at = self.hand;
-        if at.slot < self.segments[at.segment].slots() {
-            self.hand.slot += 1;
-            return Some(at);
-        }
-        self.hand.slot = 0;
-        self.hand.segment = (at.segment + 1) % self.segments.len();
-        None
+    fn take_turn(&mut self) -> usize {
+        self.turn = (self.turn + 1) % self.segments.len();
+        self.turn
     }
 
     /// Entries that move back into the gap may pass behind the hand; they are spared for one round.
@@ -470,6 +491,17 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_of_new_names_leaves_the_table_as_large_as_it_was() {
+        let entries_max = 8 * SEGMENT_ENTRIES;
+        let mut table = Table::new(entries_max);
+        for n in 0..20 * entries_max as u64 {
+            let _ = table.set(even(n), 1, false, false);
+        }
+        assert_eq!(table.len(), entries_max);
+        assert!(table.bytes() <= entries_max * 34, "{}", table.bytes());
+    }
+
+    #[test]
     fn what_is_in_use_survives_a_flood_of_names_that_come_once() {
         let mut table = Table::new(1000);
         let mut flood = 1_000_000;
@@ -496,7 +528,7 @@ mod tests {
             let _ = table.set(even(n), 1, true, false);
         }
         assert_eq!(table.set(even(1 << 40), 1, true, false), Evicted::Unsaved);
-        // One saved entry among 32,768: not found at once, and found when the hand comes by.
+        // One saved entry among 32,768: not found at once, and found when a hand comes by.
         let kept = (0..entries_max as u64)
             .rev()
             .find(|n| table.get(even(*n)).is_some());

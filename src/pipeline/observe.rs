@@ -72,6 +72,10 @@ impl Pipeline {
                 .as_ref()
                 .map_or(0, |distinct| distinct.of_last_interval()),
             marks_pending: self.writer.waiting() as u64,
+            filter_bytes: match self.settings.shard {
+                0 => self.owner.lookups.known.bytes() as u64,
+                _ => 0,
+            },
             table_entries: table.len() as u64,
             table_unsaved: table.unsaved() as u64,
             table_bytes: table.bytes() as u64,

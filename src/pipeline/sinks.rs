@@ -6,6 +6,7 @@ use crate::carbon::outbound::{Accepted, Delivery, Frame, Lane, Outbound};
 use crate::dedup::{Accept, Owner};
 use crate::journal::Journal;
 use crate::last::Mark;
+use crate::last::filter::Known;
 use crate::outputs::beside::Beside;
 use crate::point::{Point, Run};
 use crate::router::Group;
@@ -169,6 +170,11 @@ impl Pipeline {
 
     pub fn store_answers(&mut self) {
         self.owner.store_answers();
+    }
+
+    /// What needs no look-up from here on.
+    pub fn store_knows(&mut self, known: Known) {
+        self.owner.lookups.known = known;
     }
 
     /// The connection is gone: what was under way is written or asked again.

@@ -4,6 +4,7 @@
 
 mod admin;
 mod arrivals;
+mod aside;
 mod buffered;
 mod clock;
 mod connection;

@@ -220,6 +220,7 @@ pub async fn serve(plan: ShardPlan, table: Table, own: Own, ends: Ends) {
             glommio::spawn_local(store::run_redis(shard.clone(), redis)).detach();
         }
         (None, Some(embedded)) => {
+            shard.turn(|pipeline, _| pipeline.store_knows(embedded.known()));
             let task = store::run_embedded(shard.clone(), embedded.clone());
             glommio::spawn_local(task).detach();
         }

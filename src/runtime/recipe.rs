@@ -33,6 +33,9 @@ use std::sync::mpsc::SyncSender;
 
 /// The part of a shard's budget that the populate core has beside it: points of jobs on their way to carbon.
 const BACKFILL_SHARE: usize = 4;
+/// Bytes of the embedded store's filters for each metric of `last.entries_max`; 16 bits a mark, so they hold for a dozen
+/// times as many. More than that is looked up, as everything is in Redis.
+const FILTER_BYTES_PER_ENTRY: usize = 24;
 /// Threads carry these names, with the shard's number.
 const SHARD: &str = "shard";
 const POPULATE: &str = "populate";
@@ -73,11 +76,11 @@ impl Recipe {
         let fetcher = Fetcher::new(&config.populate)?;
         let mut key = [0; 16];
         getrandom::fill(&mut key).map_err(|error| Error::Randomness(error.to_string()))?;
+        let hasher = NameHasher::new(key);
         let embedded = match config.last.store {
-            LastStore::Embedded => Some(Arc::new(open_embedded(config, logger)?)),
+            LastStore::Embedded => Some(Arc::new(open_embedded(config, hasher, logger)?)),
             LastStore::Redis { .. } => None,
         };
-        let hasher = NameHasher::new(key);
         let found = find(config, hasher, shards, logger)?;
         let populate = populate(config, fetcher, hasher, shards, logger)?;
         let quotas = quota_file::load(config, logger);
@@ -242,8 +245,15 @@ fn find(
     survey::find(folder, clock::unix_ms(), hasher, tables, logger).map_err(failed)
 }
 
-fn open_embedded(config: &Config, logger: Logger) -> Result<embedded::Store, Error> {
-    let opened = embedded::Store::open(&config.data_dir.join("last.redb"))?;
+fn open_embedded(
+    config: &Config,
+    hasher: NameHasher,
+    logger: Logger,
+) -> Result<embedded::Store, Error> {
+    let path = config.data_dir.join("last.redb");
+    let filter_bytes_max = config.last.entries_max * FILTER_BYTES_PER_ENTRY;
+    let hash = Box::new(move |name: &[u8]| hasher.hash_bytes(name));
+    let opened = embedded::Store::open(&path, hash, filter_bytes_max)?;
     if let Some(aside) = opened.moved_aside {
         logger.error(format_args!(
             "the last store was damaged and is now {}; started with an empty one (costs repeats only)",

@@ -1,6 +1,7 @@
 //! The shard's side of the last store: look-ups and marks out, answers in. The store being down, slow
 //! or read-only never delays a request beyond one look-up deadline; here it costs only retries.
 
+use super::aside::giving_way;
 use super::control::Phase;
 use super::dial::{self, Backoff, Dialled, Target};
 use super::shard::Shard;
@@ -8,6 +9,7 @@ use super::skyline::Courtesies;
 use crate::config::{Layout, Skyline};
 use crate::last::Mark;
 use crate::last::embedded;
+use crate::last::filter::Known;
 use crate::last::redis::{Event, Session, SessionConfig};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::TcpStream;
@@ -23,11 +25,11 @@ const UNANSWERED_MAX: usize = 16;
 /// A refused write (read-only, out of memory) is tried again this often.
 const RETRY: Duration = Duration::from_millis(500);
 /// How often marks go to the embedded store, and to the disk; a kill -9 loses those since, which costs repeats.
-/// A transaction copies every page it touches: many marks at once share pages, and of a metric's only the
-/// newest is written.
+/// Of a metric's marks only the newest is written.
 const ROUND_EVERY_MS: u64 = 1000;
-/// Bounds how long one transaction keeps the other shards waiting: a few hundred milliseconds.
-const ROUND_MARKS_MAX: usize = 100_000;
+/// Bounds how long one transaction keeps the other shards waiting, a few hundred milliseconds, and the memory that a round
+/// takes: its names and some 100 bytes for each.
+const ROUND_MARKS_MAX: usize = 250_000;
 /// Between two thousand marks everything else has its turn; as short as a timer can be.
 const STEP_ASIDE: Duration = Duration::from_micros(1);
 
@@ -225,8 +227,9 @@ pub async fn run_embedded(shard: Rc<Shard>, store: Arc<embedded::Store>) {
             rounds.writing.set(true);
             let (shard, store, rounds) = (shard.clone(), store.clone(), rounds.clone());
             glommio::spawn_local(async move {
-                write(&shard, &store).await;
-                rounds.over(&shard);
+                let full = write(&shard, &store).await;
+                tidy_up(&shard, &store).await;
+                rounds.over(&shard, full);
             })
             .detach();
         }
@@ -251,9 +254,10 @@ impl Rounds {
         due && !self.writing.get() && shard.pipeline.borrow().writer.has_ready()
     }
 
-    fn over(&self, shard: &Shard) {
+    fn over(&self, shard: &Shard, full: bool) {
+        let pause_ms = if full { 0 } else { ROUND_EVERY_MS };
         self.writing.set(false);
-        self.after_ms.set(shard.clock.now().ms() + ROUND_EVERY_MS);
+        self.after_ms.set(shard.clock.now().ms() + pause_ms);
         shard.store.ring();
     }
 }
@@ -264,9 +268,10 @@ async fn look_up(shard: &Shard, store: &Arc<embedded::Store>) -> bool {
     };
     let found = get(store, names).await;
     shard.turn(|pipeline, now| match found {
-        Ok(marks) => {
+        Ok((marks, known)) => {
             let marks = marks.iter().map(|mark| mark.map(|mark| mark.timestamp));
             pipeline.looked_up(id, marks, now);
+            pipeline.store_knows(known);
         }
         Err(_) => pipeline.store_silent(now),
     });
@@ -283,7 +288,11 @@ async fn check(shard: &Shard, store: &Arc<embedded::Store>) -> bool {
     };
     let found = get(store, names).await;
     shard.turn(|pipeline, _| match found {
-        Ok(marks) => pipeline.marks_checked(id, &marks),
+        Ok((marks, known)) => {
+            pipeline.store_answers();
+            pipeline.store_knows(known);
+            pipeline.marks_checked(id, &marks);
+        }
         Err(_) => pipeline.writer.refused(id),
     });
     true
@@ -292,10 +301,14 @@ async fn check(shard: &Shard, store: &Arc<embedded::Store>) -> bool {
 async fn get(
     store: &Arc<embedded::Store>,
     names: Vec<String>,
-) -> Result<Vec<Option<Mark>>, embedded::StoreError> {
+) -> Result<(Vec<Option<Mark>>, Known), embedded::StoreError> {
     let store = store.clone();
     glommio::executor()
-        .spawn_blocking(move || store.get_many(&names))
+        .spawn_blocking(move || {
+            // What comes to be known between the two is asked for again.
+            let known = store.known();
+            Ok((store.get_many(&names)?, known))
+        })
         .await
 }
 
@@ -306,25 +319,54 @@ struct Round {
     marks: Vec<(String, Mark)>,
 }
 
-/// Writes what waits in one transaction.
-async fn write(shard: &Shard, store: &Arc<embedded::Store>) {
-    let mut round = gather(shard).await;
+/// Writes what waits in one transaction. True: there was more of it than one takes.
+async fn write(shard: &Shard, store: &Arc<embedded::Store>) -> bool {
+    let Round { ids, marks } = gather(shard).await;
+    let full = marks.len() >= ROUND_MARKS_MAX;
     let store = store.clone();
-    let marks = std::mem::take(&mut round.marks);
     let result = glommio::executor()
-        .spawn_blocking(move || store.put_many(marks))
+        .spawn_blocking(|| {
+            giving_way(move || {
+                store.put_many(&marks)?;
+                Ok(store.known())
+            })
+        })
         .await;
-    for id in round.ids {
+    // Before any of its entries can leave the table: from here on they are asked for.
+    if let Ok(known) = &result {
+        shard.turn(|pipeline, _| pipeline.store_knows(known.clone()));
+    }
+    for id in ids {
         match result {
-            Ok(()) => shard.turn(|pipeline, _| pipeline.marks_stored(id)),
+            Ok(_) => shard.turn(|pipeline, _| pipeline.marks_stored(id)),
             Err(_) => shard.turn(|pipeline, _| pipeline.writer.refused(id)),
         }
         glommio::timer::sleep(STEP_ASIDE).await;
     }
     if let Err(error) = result {
-        shard.last.complains(&error);
-        glommio::timer::sleep(RETRY).await;
+        complain(shard, &error).await;
     }
+    full
+}
+
+/// Keeps the store in order. Not while a stop waits for what else is to be written.
+async fn tidy_up(shard: &Shard, store: &Arc<embedded::Store>) {
+    while shard.control.phase() < Phase::Draining {
+        let store = store.clone();
+        let result = glommio::executor()
+            .spawn_blocking(|| giving_way(move || Ok((store.tidy_up()?, store.known()))))
+            .await;
+        match result {
+            Ok((true, known)) => shard.turn(|pipeline, _| pipeline.store_knows(known)),
+            Ok((false, _)) => return,
+            Err(error) => return complain(shard, &error).await,
+        }
+    }
+}
+
+async fn complain(shard: &Shard, error: &embedded::StoreError) {
+    shard.last.complains(error);
+    glommio::timer::sleep(RETRY).await;
 }
 
 async fn gather(shard: &Shard) -> Round {

@@ -307,6 +307,11 @@ pub static METRICS: &[Metric] = &[
         "Marks waiting to be written.",
         |s| s.gauges.marks_pending,
     ),
+    gauge(
+        "flux_last_filter_bytes",
+        "Memory of the filters that tell which metrics the embedded store surely has not.",
+        |s| s.gauges.filter_bytes,
+    ),
     // Carbon.
     shard_gauge(
         "flux_carbon_connected",

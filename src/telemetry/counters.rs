@@ -379,6 +379,8 @@ numbers! {
         buffered_bytes: u64,
         last_up: u64,
         marks_pending: u64,
+        /// Of the process; shard 0 says it.
+        filter_bytes: u64,
         carbon_connected: u64,
         table_entries: u64,
         table_unsaved: u64,

@@ -9,8 +9,17 @@ use crate::results::Outcome;
 use crate::target::Target;
 use crate::{Result, http};
 
-const POINTS: usize = 450;
 const PROBES: usize = 2_000;
+/// Of the flood whose names are known.
+const KNOWN: usize = 90_000;
+
+/// What is offered, and at which rate.
+#[derive(Clone, Copy)]
+pub struct Offer {
+    pub probes_per_second: f64,
+    pub batches_per_second: f64,
+    pub points_per_batch: usize,
+}
 
 struct Contest {
     target: Target,
@@ -18,12 +27,7 @@ struct Contest {
     outcome: Outcome,
 }
 
-pub fn measure(
-    experiment: &Experiment,
-    progress: &str,
-    probes: f64,
-    batches: f64,
-) -> Result<Vec<Outcome>> {
+pub fn measure(experiment: &Experiment, progress: &str, offer: Offer) -> Result<Vec<Outcome>> {
     let start = |contender: &Contender| {
         let target = Target::start(contender, first_timestamp())?;
         let mut contest = Contest {
@@ -32,7 +36,7 @@ pub fn measure(
             target,
         };
         eprintln!("load: {progress}: warming up {}", contender.name);
-        contest.turn(1.0, probes, batches)?;
+        contest.turn(1.0, offer)?;
         Ok(contest)
     };
     let mut contests = experiment
@@ -42,7 +46,7 @@ pub fn measure(
         .collect::<Result<Vec<Contest>>>()?;
     for round in 1..=experiment.rounds {
         for contest in &mut contests {
-            let measures = contest.turn(experiment.seconds, probes, batches)?;
+            let measures = contest.turn(experiment.seconds, offer)?;
             eprintln!(
                 "load: {progress}: round {round} of {}, {}: p99 {:.2} ms, {:.0} metrics so far, {:.0} B of table, {:.0} MB of memory",
                 experiment.rounds,
@@ -62,14 +66,17 @@ pub fn measure(
 }
 
 impl Contest {
-    fn turn(&mut self, seconds: f64, probes: f64, batches: f64) -> Result<super::turn::Measures> {
+    fn turn(&mut self, seconds: f64, offered: Offer) -> Result<super::turn::Measures> {
         let mut flood = Plan::new(self.target.port, self.target.form, self.target.timestamp);
-        (flood.seconds, flood.rate) = (seconds, batches);
+        (flood.seconds, flood.rate) = (seconds, offered.batches_per_second);
+        flood.points = offered.points_per_batch;
+        flood.bodies = KNOWN / offered.points_per_batch;
         flood.prefix = "load.flood".into();
         flood.new_names_from = self.new_names;
         flood.first = true;
         let mut probe = Plan::new(self.target.port, self.target.form, self.target.timestamp);
-        (probe.seconds, probe.rate, probe.points, probe.bodies) = (seconds, probes, 1, PROBES);
+        (probe.seconds, probe.rate, probe.points, probe.bodies) =
+            (seconds, offered.probes_per_second, 1, PROBES);
         probe.first = true;
         let mut flooded = None;
         let offer = |_: &Target| {
@@ -92,13 +99,14 @@ impl Contest {
                 Ok(probed)
             })
         };
-        let (mut measures, _) = measure_turn(&mut self.target, POINTS as f64, offer)?;
-        let points = flooded.map_or(0, |it| it.requests * POINTS as u64);
+        let (mut measures, _) =
+            measure_turn(&mut self.target, offered.points_per_batch as f64, offer)?;
+        let points = flooded.map_or(0, |it| it.requests * offered.points_per_batch as u64);
         if let Some(count) = &mut self.new_names {
             *count += points;
         }
         let scrape = self.target.scrape()?;
-        let seen = self.new_names.unwrap_or((200 * POINTS) as u64) + PROBES as u64;
+        let seen = self.new_names.unwrap_or(KNOWN as u64) + PROBES as u64;
         measures.insert("metrics_seen".into(), seen as f64);
         measures.insert(
             "table_bytes".into(),

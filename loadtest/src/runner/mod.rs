@@ -109,12 +109,15 @@ fn measure(experiment: &Experiment, progress: &str) -> Result<Vec<Outcome>> {
         Load::Cardinality {
             probes_per_second,
             batches_per_second,
-        } => cardinality::measure(
-            experiment,
-            progress,
-            *probes_per_second,
-            *batches_per_second,
-        ),
+            points_per_batch,
+        } => {
+            let offer = cardinality::Offer {
+                probes_per_second: *probes_per_second,
+                batches_per_second: *batches_per_second,
+                points_per_batch: *points_per_batch,
+            };
+            cardinality::measure(experiment, progress, offer)
+        }
     }
 }
 
