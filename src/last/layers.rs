@@ -59,17 +59,17 @@ pub fn make_tables(transaction: &WriteTransaction) -> Result<(), Error> {
 
 /// The oldest first.
 fn list(table: &impl ReadableTable<u64, (u8, u64)>) -> Result<Vec<Layer>, Error> {
-    let layer =
-        |found: Result<(redb::AccessGuard<'_, u64>, redb::AccessGuard<'_, (u8, u64)>), _>| {
-            let (number, about) = found?;
-            let (rank, marks) = about.value();
-            Ok(Layer {
-                number: number.value(),
-                rank,
-                marks,
-            })
-        };
-    table.iter()?.map(layer).collect()
+    let mut layers = Vec::new();
+    for found in table.iter()? {
+        let (number, about) = found?;
+        let (rank, marks) = about.value();
+        layers.push(Layer {
+            number: number.value(),
+            rank,
+            marks,
+        });
+    }
+    Ok(layers)
 }
 
 /// One mark per name, in their order.
