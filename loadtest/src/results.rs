@@ -42,30 +42,53 @@ impl Outcome {
         }
     }
 
-    fn sorted(&self, measure: &str) -> Vec<f64> {
-        let mut values: Vec<f64> = self
-            .rounds
-            .iter()
-            .filter_map(|round| round.get(measure))
-            .copied()
-            .collect();
-        values.sort_by(f64::total_cmp);
-        values
+    fn values(&self, measure: &str) -> Vec<f64> {
+        let rounds = self.rounds.iter();
+        rounds
+            .filter_map(|round| round.get(measure).copied())
+            .collect()
     }
 
     pub fn median(&self, measure: &str) -> Option<f64> {
-        let values = self.sorted(measure);
-        let middle = values.len() / 2;
-        match values.len() {
-            0 => None,
-            odd if odd % 2 == 1 => Some(values[middle]),
-            _ => Some((values[middle - 1] + values[middle]) / 2.0),
-        }
+        Some(Spread::of(self.values(measure))?.median)
     }
 
     pub fn range(&self, measure: &str) -> Option<(f64, f64)> {
-        let values = self.sorted(measure);
-        Some((*values.first()?, *values.last()?))
+        let spread = Spread::of(self.values(measure))?;
+        Some((spread.low, spread.high))
+    }
+
+    /// To another target's, round by round: what drifts between rounds is in both sides of each ratio.
+    pub fn ratio(&self, other: &Outcome, measure: &str) -> Option<Spread> {
+        let rounds = self.rounds.iter().zip(&other.rounds);
+        let ratios =
+            rounds.filter_map(|(own, other)| Some(own.get(measure)? / other.get(measure)?));
+        Spread::of(ratios.collect())
+    }
+}
+
+/// What rounds came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    pub low: f64,
+    pub median: f64,
+    pub high: f64,
+}
+
+impl Spread {
+    fn of(mut values: Vec<f64>) -> Option<Spread> {
+        values.sort_by(f64::total_cmp);
+        let middle = values.len() / 2;
+        let median = match values.len() {
+            0 => return None,
+            odd if odd % 2 == 1 => values[middle],
+            _ => (values[middle - 1] + values[middle]) / 2.0,
+        };
+        Some(Spread {
+            low: *values.first()?,
+            median,
+            high: *values.last()?,
+        })
     }
 }
 

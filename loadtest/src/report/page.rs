@@ -64,7 +64,8 @@ fn machines(all: &[Results]) -> String {
     } = last;
     format!(
         "<p class=\"soft\">{}; {}; {}; commit {}. The server alone on one CPU, the load and the blackhole on another; the \
-         targets took turns in rounds, and the numbers are medians of the rounds. CPU is user and system time of all threads of the server, \
+         targets took turns in rounds, and the numbers are medians of the rounds; a ratio is the median of the rounds' own \
+         ratios. CPU is user and system time of all threads of the server, \
          until everything was delivered and remembered. <code>make load</code></p>",
         escaped(date),
         escaped(kernel),

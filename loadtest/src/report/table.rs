@@ -29,22 +29,31 @@ pub fn verdicts(results: &Results) -> Vec<Verdict> {
 }
 
 fn verdict(results: &Results, row: &Row) -> Verdict {
-    let median = |target: &str| results.outcome(target)?.median(&row.measure);
-    let own = median(&row.of);
-    let (value, text) = match (own, &row.against) {
+    let measured = |target: &str| {
+        let outcome = results.outcome(target)?;
+        Some((outcome, outcome.median(&row.measure)?))
+    };
+    let (value, text) = match (measured(&row.of), &row.against) {
         (None, _) => (None, "not measured".to_owned()),
-        (Some(own), None) => (Some(own), format!("{} {}", number(own), row.unit)),
-        (Some(own), Some(against)) => match median(against) {
-            Some(other) => (
-                Some(own / other),
-                format!(
-                    "{} × ({} : {} {})",
-                    number(own / other),
-                    number(own),
-                    number(other),
-                    row.unit
-                ),
-            ),
+        (Some((_, own)), None) => (Some(own), format!("{} {}", number(own), row.unit)),
+        (Some((outcome, own)), Some(against)) => match measured(against) {
+            Some((other, median)) => {
+                let ratio = outcome.ratio(other, &row.measure);
+                (
+                    ratio.map(|it| it.median),
+                    ratio.map_or(String::new(), |it| {
+                        format!(
+                            "{} × ({}-{}; {} : {} {})",
+                            number(it.median),
+                            number(it.low),
+                            number(it.high),
+                            number(own),
+                            number(median),
+                            row.unit
+                        )
+                    }),
+                )
+            }
             None => (
                 None,
                 format!("{} {} ({against} is missing)", number(own), row.unit),

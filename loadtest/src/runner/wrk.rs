@@ -22,7 +22,7 @@ pub struct Wrk {
 
 /// Bodies of the pool: so many for each of so many timestamps.
 const POOL_BODIES: usize = 40;
-const POOL_TIMESTAMPS: u32 = 500;
+const POOL_TIMESTAMPS: u32 = 800;
 const POOL_POINTS: usize = 450;
 
 impl Wrk {
