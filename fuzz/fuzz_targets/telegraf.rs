@@ -46,6 +46,6 @@ fuzz_target!(|input: (&[u8], &[u8])| {
         Decision::Answer { answer, .. } => {
             assert!((400..500).contains(&answer.status) || answer.status == 200)
         }
-        Decision::Probe(_) => {}
+        Decision::Probe(_) | Decision::Job => {}
     }
 });
