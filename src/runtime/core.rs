@@ -6,7 +6,7 @@ use super::control::Phase;
 use super::journal::hand_out;
 use super::journal::replay::{self, Replays};
 use super::journal::survey::Found;
-use super::mesh::{Ends, Parcel};
+use super::mesh::{Mesh, Parcel};
 use super::own_series::{self, OwnSeries};
 use super::plan::ShardPlan;
 use super::populate::{self, Populate, PopulatePlan};
@@ -19,7 +19,7 @@ use crate::dedup::table::Table;
 use crate::outputs::points_file::PointsFile;
 use crate::router::NameHasher;
 use crate::telemetry::Process;
-use glommio::channels::shared_channel::ConnectedReceiver;
+use futures_lite::future;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -57,11 +57,12 @@ struct Core {
     replays_kept: Cell<bool>,
 }
 
-pub async fn serve(plan: CorePlan, ends: Ends) {
-    let (mesh, receivers) = sweep::connect(ends).await;
+pub async fn serve(plan: CorePlan, mesh: Mesh) {
+    sweep::guard();
     let mesh = Rc::new(mesh);
     // It owns no metric: the smallest table will do.
     let shard = plan.shard.shard(Table::new(1), mesh.clone());
+    shard.listen();
     plan.shard.spawn_link(&shard, plan.points_file);
     let control = shard.control.clone();
     let replays = Replays::new(
@@ -88,9 +89,7 @@ pub async fn serve(plan: CorePlan, ends: Ends) {
         reloads: plan.reloads,
         replays_kept: Cell::new(false),
     });
-    for receiver in receivers {
-        glommio::spawn_local(receive(core.clone(), receiver)).detach();
-    }
+    glommio::spawn_local(receive(core.clone())).detach();
     populate.recover().await;
     glommio::spawn_local(admin::accept(core.admin.clone(), plan.listener)).detach();
     control.meet();
@@ -105,7 +104,6 @@ pub async fn serve(plan: CorePlan, ends: Ends) {
     glommio::spawn_local(hand_out::run(replays, mesh.clone())).detach();
     glommio::spawn_local(keep_replays(core.clone())).detach();
     run(&core, plan.quotas).await;
-    mesh.close();
 }
 
 async fn keep_replays(core: Rc<Core>) {
@@ -122,7 +120,6 @@ async fn run(core: &Core, mut quotas: QuotaFile) {
         glommio::timer::sleep(SWEEP).await;
         sweeps += 1;
         shard.control.swept(shard.index);
-        shard.mesh.flush();
         core.replays.ring();
         shard.turn(|pipeline, now| {
             pipeline.tick(now);
@@ -169,27 +166,37 @@ async fn run(core: &Core, mut quotas: QuotaFile) {
     quotas.save();
 }
 
-async fn receive(core: Rc<Core>, receiver: ConnectedReceiver<Parcel>) {
-    while let Some(parcel) = receiver.recv().await {
-        match parcel {
-            Parcel::Observed { from, snapshot } => core.admin.observed(from, *snapshot),
-            Parcel::Report { from, report, last } => core.replays.report(from, &report, last),
-            Parcel::Job { from, posted } => core.populate.posted(from, posted),
-            Parcel::ToCore(message) => core.populate.told(message),
-            Parcel::Switched => {
-                if core.reloads.switched() {
-                    core.shard.control.reloaded();
-                }
-            }
-            Parcel::Group(_)
-            | Parcel::Reply(_)
-            | Parcel::Recovered(_)
-            | Parcel::JobAnswered { .. }
-            | Parcel::ToOwner(_)
-            | Parcel::LastLeave
-            | Parcel::Nudge
-            | Parcel::Switch(_)
-            | Parcel::Observe { .. } => {}
+/// For life: what the shards send.
+async fn receive(core: Rc<Core>) {
+    let (mesh, door) = (&core.shard.mesh, &core.shard.driver);
+    loop {
+        if mesh.take(|parcel| open(&core, parcel)) || !mesh.sleep() {
+            future::yield_now().await;
+            continue;
         }
+        door.wait().await;
+        mesh.wake();
+    }
+}
+
+fn open(core: &Core, parcel: Parcel) {
+    match parcel {
+        Parcel::Observed { from, snapshot } => core.admin.observed(from, *snapshot),
+        Parcel::Report { from, report, last } => core.replays.report(from, &report, last),
+        Parcel::Job { from, posted } => core.populate.posted(from, posted),
+        Parcel::ToCore(message) => core.populate.told(message),
+        Parcel::Switched => {
+            if core.reloads.switched() {
+                core.shard.control.reloaded();
+            }
+        }
+        Parcel::Group(_)
+        | Parcel::Reply(_)
+        | Parcel::Recovered(_)
+        | Parcel::JobAnswered { .. }
+        | Parcel::ToOwner(_)
+        | Parcel::LastLeave
+        | Parcel::Switch(_)
+        | Parcel::Observe { .. } => {}
     }
 }

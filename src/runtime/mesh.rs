@@ -1,26 +1,22 @@
-//! The mesh: one bounded channel for each direction and pair of executors.
+//! The mesh: what executors send each other, and one letter box for each of them.
 //!
-//! What glommio's channels forbid (docs/decisions/0002): a receiver polled together with something
-//! else leaves a waker behind at each poll and overflows its task's reference count; `send` panics with
-//! two waiters; connecting can sleep for ever unless a timer runs. So: one task per receiver that only
-//! receives, `try_send` only, and a sweep timer on every executor before anything is connected.
+//! A letter box is a queue without a lock and a note whether its owner sleeps. Who is awake looks into it between two
+//! looks at its clients; who sleeps is woken through its [`Bell`](super::bell::Bell), once, by the first who
+//! sends (docs/decisions/0002 says why these are not glommio's channels).
+//!
+//! What waits in a letter box is bounded by what may be sent: every group has reserved its bytes at the owner, every
+//! reply belongs to a group, and the populate core has so many jobs and questions under way.
 
+use super::bell::Eventfd;
 use super::reload::Live;
 use crate::pipeline::{Posted, Recovered, Report, ToCore, ToOwner, Verdict};
 use crate::request::ReadId;
 use crate::router::{Group, Reply};
 use crate::telemetry::Snapshot;
-use glommio::channels::shared_channel::{
-    self, ConnectedReceiver, ConnectedSender, SharedReceiver, SharedSender,
-};
-use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-/// Slots of one channel. What does not fit waits on the sender's side, bounded by the budgets: every
-/// group has reserved its bytes and every reply belongs to a group.
-const CHANNEL_SLOTS: usize = 1024;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::mpsc::{self, Receiver, Sender};
 
 /// What crosses between executors.
 #[derive(Debug)]
@@ -51,8 +47,6 @@ pub enum Parcel {
     ToCore(ToCore),
     /// From the populate core, while the service stops: no job leaves a mark behind any more.
     LastLeave,
-    /// Means nothing; that it comes is enough (see [`super::nudge`]).
-    Nudge,
     /// The configuration was read again; a shard says when it has switched.
     Switch(Arc<Live>),
     Switched,
@@ -66,197 +60,176 @@ pub enum Parcel {
     },
 }
 
-/// One executor's ends, before it runs.
-pub struct Ends {
-    senders: Vec<Option<SharedSender<Parcel>>>,
-    receivers: Vec<Option<SharedReceiver<Parcel>>>,
-    mail: Mail,
+/// The outside of a letter box.
+struct Door {
+    /// Something was put in since its owner looked.
+    mail: AtomicBool,
+    /// Its owner wants to be woken.
+    asleep: AtomicBool,
+    eventfd: Eventfd,
 }
 
-/// Makes the ends of a full mesh of `members` executors.
-pub fn ends(members: usize) -> Vec<Ends> {
-    let flags: Arc<[AtomicBool]> = (0..members).map(|_| AtomicBool::new(false)).collect();
-    let none = |member| Ends {
-        senders: (0..members).map(|_| None).collect(),
-        receivers: (0..members).map(|_| None).collect(),
-        mail: Mail {
-            flags: flags.clone(),
-            member,
-        },
-    };
-    let mut all: Vec<Ends> = (0..members).map(none).collect();
-    for from in 0..members {
-        for to in (0..members).filter(|&to| to != from) {
-            let (sender, receiver) = shared_channel::new_bounded(CHANNEL_SLOTS);
-            all[from].senders[to] = Some(sender);
-            all[to].receivers[from] = Some(receiver);
-        }
-    }
-    all
-}
-
-impl Ends {
-    /// Connects to every other member. All ends are connected side by side: each waits for its peer, and
-    /// in sequence two members would wait for each other.
-    pub async fn connect(self) -> (Mesh, Vec<ConnectedReceiver<Parcel>>) {
-        let senders: Vec<_> = self
-            .senders
-            .into_iter()
-            .map(|sender| sender.map(|sender| glommio::spawn_local(sender.connect())))
-            .collect();
-        let receivers: Vec<_> = self
-            .receivers
-            .into_iter()
-            .flatten()
-            .map(|receiver| glommio::spawn_local(receiver.connect()))
-            .collect();
-        let mut to = Vec::new();
-        for sender in senders {
-            to.push(match sender {
-                Some(task) => Some(Lane::new(task.await)),
-                None => None,
-            });
-        }
-        let mut from = Vec::new();
-        for receiver in receivers {
-            from.push(receiver.await);
-        }
-        let mail = self.mail;
-        (Mesh { to, mail }, from)
-    }
-}
-
-/// Who has been sent something and has not looked yet, by member. glommio tells its tasks only in a turn of its own;
-/// this is seen without one.
-struct Mail {
-    flags: Arc<[AtomicBool]>,
-    member: usize,
-}
-
-struct Lane {
-    sender: ConnectedSender<Parcel>,
-    /// What found the channel full, in order.
-    overflow: RefCell<VecDeque<Parcel>>,
-}
-
-impl Lane {
-    fn new(sender: ConnectedSender<Parcel>) -> Self {
-        Lane {
-            sender,
-            overflow: RefCell::default(),
-        }
-    }
-
-    fn flush(&self) {
-        let mut overflow = self.overflow.borrow_mut();
-        while let Some(parcel) = overflow.pop_front() {
-            if let Err(refused) = self.sender.try_send(parcel) {
-                overflow.push_front(take_back(refused));
-                return;
-            }
-        }
-    }
-}
-
-fn take_back(refused: glommio::GlommioError<Parcel>) -> Parcel {
-    use glommio::{GlommioError, ResourceType};
-    match refused {
-        GlommioError::WouldBlock(ResourceType::Channel(parcel))
-        | GlommioError::Closed(ResourceType::Channel(parcel)) => parcel,
-        other => unreachable!("try_send refuses with WouldBlock or Closed: {other:?}"),
-    }
-}
-
-/// The sending side of one executor.
+/// One executor's place in the mesh.
 pub struct Mesh {
-    to: Vec<Option<Lane>>,
-    mail: Mail,
+    member: usize,
+    doors: Arc<[Door]>,
+    to: Vec<Sender<Parcel>>,
+    inbox: Receiver<Parcel>,
+}
+
+/// The places of a full mesh of `members` executors.
+pub fn of(members: usize) -> io::Result<Vec<Mesh>> {
+    let door = |_| {
+        Ok(Door {
+            mail: AtomicBool::new(false),
+            asleep: AtomicBool::new(false),
+            eventfd: Eventfd::new()?,
+        })
+    };
+    let doors: io::Result<Arc<[Door]>> = (0..members).map(door).collect();
+    let doors = doors?;
+    let (to, inboxes): (Vec<_>, Vec<_>) = (0..members).map(|_| mpsc::channel()).unzip();
+    let place = |(member, inbox)| Mesh {
+        member,
+        doors: doors.clone(),
+        to: to.clone(),
+        inbox,
+    };
+    Ok(inboxes.into_iter().enumerate().map(place).collect())
 }
 
 impl Mesh {
-    pub fn send(&self, member: usize, parcel: Parcel) {
-        let lane = self.to[member]
-            .as_ref()
-            .expect("no executor sends to itself");
-        let mut overflow = lane.overflow.borrow_mut();
-        overflow.push_back(parcel);
-        drop(overflow);
-        lane.flush();
-        self.mail.flags[member].store(true, Ordering::Release);
-    }
-
-    /// Whether something has come since this was asked last.
-    pub fn has_mail(&self) -> bool {
-        let flag = &self.mail.flags[self.mail.member];
-        flag.load(Ordering::Relaxed) && flag.swap(false, Ordering::Acquire)
-    }
-
     pub fn members(&self) -> usize {
         self.to.len()
     }
 
-    /// Wakes a member. Where the channel is full it has enough to wake up for.
+    pub fn send(&self, member: usize, parcel: Parcel) {
+        // An executor that is gone has left the service; nothing is owed to it.
+        if self.to[member].send(parcel).is_err() {
+            return;
+        }
+        let door = &self.doors[member];
+        door.mail.store(true, Ordering::Release);
+        // Either the owner sees the mail before it sleeps, or we see that it sleeps: see `sleep`.
+        fence(Ordering::SeqCst);
+        if door.asleep.load(Ordering::Relaxed) && door.asleep.swap(false, Ordering::Relaxed) {
+            door.eventfd.write();
+        }
+    }
+
+    /// Wakes a member that may have been woken for nothing.
     pub fn nudge(&self, member: usize) {
-        if let Some(lane) = &self.to[member] {
-            let _ = lane.sender.try_send(Parcel::Nudge);
-        }
+        self.doors[member].eventfd.write();
     }
 
-    /// Sends what found a channel full before.
-    pub fn flush(&self) {
-        self.to.iter().flatten().for_each(Lane::flush);
+    pub fn has_mail(&self) -> bool {
+        self.doors[self.member].mail.load(Ordering::Relaxed)
     }
 
-    pub fn close(&self) {
-        for lane in self.to.iter().flatten() {
-            lane.sender.close();
+    /// Hands over everything that has come. `false`: nothing.
+    pub fn take(&self, handle: impl FnMut(Parcel)) -> bool {
+        if !self.has_mail() {
+            return false;
         }
+        // What comes from here on sets it again; a parcel taken already may have set it for nothing.
+        self.doors[self.member].mail.swap(false, Ordering::Acquire);
+        self.inbox.try_iter().for_each(handle);
+        true
+    }
+
+    /// From here on whoever sends wakes us. `false`: somebody has sent already.
+    pub fn sleep(&self) -> bool {
+        let door = &self.doors[self.member];
+        door.asleep.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if door.mail.load(Ordering::Acquire) {
+            self.wake();
+            return false;
+        }
+        true
+    }
+
+    /// We look by ourselves again.
+    pub fn wake(&self) {
+        self.doors[self.member]
+            .asleep
+            .store(false, Ordering::Relaxed);
+    }
+
+    /// What wakes us.
+    pub fn eventfd(&self) -> &Eventfd {
+        &self.doors[self.member].eventfd
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::executor::Pool;
     use super::*;
-    use std::time::Duration;
+    use std::thread;
 
-    /// The trap: a receiver polled on every tick leaves a waker behind each time, and a task's reference
-    /// count is 16 bits. Ours only receives, so quiet ticks cost nothing.
+    fn observe(to: usize) -> Parcel {
+        Parcel::Observe { to }
+    }
+
     #[test]
-    fn a_quiet_mesh_survives_forty_thousand_ticks() {
-        const TICKS: u32 = 40_000;
-        let member = |index: usize, ends: Ends| {
-            let body = move || async move {
-                let (mesh, receivers) = super::super::sweep::connect(ends).await;
-                let received = std::rc::Rc::new(std::cell::Cell::new(0));
-                for receiver in receivers {
-                    let received = received.clone();
-                    glommio::spawn_local(async move {
-                        while receiver.recv().await.is_some() {
-                            received.set(received.get() + 1);
-                        }
-                    })
-                    .detach();
+    fn parcels_of_one_sender_come_in_order_and_once() {
+        let mut mesh = of(2).unwrap();
+        let (to, from) = (mesh.remove(1), mesh.remove(0));
+        assert!(!to.take(|_| unreachable!()));
+        (0..1000).for_each(|i| from.send(1, observe(i)));
+        let mut seen = Vec::new();
+        assert!(to.take(|parcel| match parcel {
+            Parcel::Observe { to } => seen.push(to),
+            other => panic!("{other:?}"),
+        }));
+        assert_eq!(seen, (0..1000).collect::<Vec<_>>());
+        assert!(!to.take(|_| unreachable!()));
+    }
+
+    #[test]
+    fn who_is_awake_is_not_rung_for_and_who_sleeps_is_once() {
+        let mut mesh = of(2).unwrap();
+        let (to, from) = (mesh.remove(1), mesh.remove(0));
+        from.send(1, observe(0));
+        assert!(!to.sleep(), "there is mail");
+        assert!(to.take(drop));
+        assert!(to.sleep());
+        from.send(1, observe(1));
+        from.send(1, observe(2));
+        assert_eq!(to.eventfd().read(), 1);
+        to.wake();
+        from.send(1, observe(3));
+        from.nudge(1);
+        assert_eq!(to.eventfd().read(), 1, "the nudge alone");
+    }
+
+    /// The one thing that must never happen: a parcel in the box, its owner asleep, and nobody who rings.
+    #[test]
+    fn no_parcel_lies_before_a_sleeper() {
+        const PARCELS: usize = 200_000;
+        let mut mesh = of(3).unwrap();
+        let to = mesh.remove(2);
+        let senders = mesh.into_iter().map(|from| {
+            thread::spawn(move || {
+                for i in 0..PARCELS {
+                    from.send(2, observe(i));
+                    if i % 64 == 0 {
+                        thread::yield_now();
+                    }
                 }
-                for _ in 0..TICKS {
-                    mesh.flush();
-                    glommio::timer::sleep(Duration::from_micros(1)).await;
-                }
-                mesh.send(1 - index, Parcel::Observe { to: index });
-                while received.get() == 0 {
-                    glommio::timer::sleep(Duration::from_millis(1)).await;
-                }
-            };
-            let pool = Pool {
-                cpus: &[index],
-                more: 0,
-            };
-            super::super::executor::spawn("shard-test", index, pool, body).unwrap()
-        };
-        let mut ends = ends(2);
-        let last = member(1, ends.pop().unwrap());
-        let first = member(0, ends.pop().unwrap());
-        first.join().unwrap();
-        last.join().unwrap();
+            })
+        });
+        let senders: Vec<_> = senders.collect();
+        let mut count = 0;
+        while count < 2 * PARCELS {
+            if !to.take(|_| count += 1) && to.sleep() {
+                // Blocks for ever if nobody rings.
+                to.eventfd().read();
+                to.wake();
+            }
+        }
+        senders
+            .into_iter()
+            .for_each(|sender| sender.join().unwrap());
     }
 }

@@ -5,6 +5,7 @@
 mod admin;
 mod arrivals;
 mod aside;
+mod bell;
 mod buffered;
 mod clock;
 mod connection;
@@ -21,6 +22,7 @@ mod journal;
 mod line;
 mod link;
 mod listener;
+mod mail;
 mod mesh;
 mod neighbours;
 mod nudge;
@@ -58,7 +60,7 @@ use supervisor::Supervisor;
 /// The period of the sweep that every executor runs for life: flush intervals, acknowledgements and
 /// look-up deadlines are met to within this.
 const SWEEP: Duration = Duration::from_millis(5);
-/// An executor that is not connected to the mesh by then never will be.
+/// An executor that does not serve by then never will.
 const START_DEADLINE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
@@ -84,8 +86,10 @@ pub enum Error {
         "cannot start executor {name}: {cause}; run flux with fewer shards or raise its limits"
     )]
     Executor { name: String, cause: io::Error },
-    #[error("the executors did not find each other within {START_DEADLINE:?}; start again")]
-    Mesh,
+    #[error("cannot connect the executors with each other: {0}; raise the limit of open files")]
+    Mesh(io::Error),
+    #[error("the executors were not all there within {START_DEADLINE:?}; start again")]
+    Slow,
     #[error("no randomness for the hash key: {0}")]
     Randomness(String),
 }
@@ -108,7 +112,7 @@ pub fn run(
     let executors = recipe.spawn()?;
     meet(&control, members, START_DEADLINE, || false)
         .then_some(())
-        .ok_or(Error::Mesh)?;
+        .ok_or(Error::Slow)?;
     control.enter(Phase::Serving);
     started();
 

@@ -6,13 +6,13 @@ use super::control::Control;
 use super::dial::Target;
 use super::journal::disk::{self, Disk};
 use super::journal::files::Folder;
-use super::mesh::{Ends, Mesh};
+use super::mesh::Mesh;
 use super::neighbours::Neighbours;
 use super::recipe::{Own, entries_max};
 use super::ring::{self, Ring};
 use super::shard::Shard;
 use super::store::Redis;
-use super::{file_link, link, listener, nudge, socket, statsd, store, sweep};
+use super::{file_link, link, listener, mail, nudge, socket, statsd, store, sweep};
 use crate::api::Api;
 use crate::budget::Budgets;
 use crate::carbon::outbound::{self, Outbound};
@@ -201,16 +201,13 @@ impl ShardPlan {
 }
 
 /// One shard's executor, from its first breath to its last.
-pub async fn serve(plan: ShardPlan, table: Table, own: Own, ends: Ends) {
-    let (mesh, receivers) = sweep::connect(ends).await;
+pub async fn serve(plan: ShardPlan, table: Table, own: Own, mesh: Mesh) {
+    sweep::guard();
     let shard = plan.shard(table, Rc::new(mesh));
+    shard.listen();
     glommio::spawn_local(nudge::run(shard.clone())).detach();
     glommio::spawn_local(disk::write(shard.clone())).detach();
     glommio::spawn_local(disk::keep(shard.clone())).detach();
-    for receiver in receivers {
-        let task = sweep::receive(shard.clone(), receiver);
-        glommio::spawn_local(task).detach();
-    }
     plan.spawn_link(&shard, own.points_file);
     if let Some((host, port)) = &plan.config.statsd.endpoint {
         statsd::spawn(&shard, host, *port);
@@ -242,11 +239,13 @@ pub async fn serve(plan: ShardPlan, table: Table, own: Own, ends: Ends) {
     sweep::run(&shard, accepting).await;
 }
 
-/// A ring of our own for the clients' sockets, where the kernel has what it needs.
+/// A ring of our own for the clients' sockets, where the kernel has what it needs. Whoever drives takes what other
+/// executors send.
 fn drive(shard: &Rc<Shard>) -> Option<Rc<Ring>> {
-    match Ring::new(shard.connections.buffered.clone(), shard.driver.clone()) {
+    let (buffered, door) = (shard.connections.buffered.clone(), shard.driver.clone());
+    match Ring::new(buffered, door, shard.mesh.eventfd()) {
         Ok(ring) => {
-            let task = ring::run(ring.clone(), Neighbours::of(shard));
+            let task = ring::run(ring.clone(), Some(Neighbours::of(shard)));
             glommio::spawn_local(task).detach();
             Some(ring)
         }
@@ -255,6 +254,7 @@ fn drive(shard: &Rc<Shard>) -> Option<Rc<Ring>> {
                 "{}: clients are served by readiness polls: this kernel has no ring for them ({error})",
                 shard.name()
             ));
+            glommio::spawn_local(mail::receive(shard.clone())).detach();
             None
         }
     }

@@ -6,7 +6,7 @@ use super::executor::Pool;
 use super::journal::files::Folder;
 use super::journal::survey::{self, Found};
 use super::listener::Speaks;
-use super::mesh::{self, Ends};
+use super::mesh::{self, Mesh};
 use super::own_series::OwnSeries;
 use super::plan::{self, ShardPlan};
 use super::populate::{JobsFile, PopulatePlan};
@@ -61,7 +61,7 @@ pub struct Recipe {
     pub reloads: SyncSender<Arc<Live>>,
     inbox: Reloads,
     logger: Logger,
-    ends: Vec<Ends>,
+    mesh: Vec<Mesh>,
 }
 
 /// What belongs to one shard alone.
@@ -104,7 +104,7 @@ impl Recipe {
             reloads,
             inbox,
             logger,
-            ends: mesh::ends(shards + 1),
+            mesh: mesh::of(shards + 1).map_err(Error::Mesh)?,
             placement: ready.placement.clone(),
             config: config.clone(),
         })
@@ -117,16 +117,16 @@ impl Recipe {
 
     pub fn spawn(mut self) -> Result<Vec<ExecutorJoinHandle<()>>, Error> {
         let mut executors = Vec::new();
-        let populate_ends = self.ends.pop().expect("one for each member");
+        let populate_mesh = self.mesh.pop().expect("one for each member");
         let mut tables = std::mem::take(&mut self.found.tables).into_iter();
-        let own: Vec<_> = self.shards.drain(..).zip(self.ends.drain(..)).collect();
+        let own: Vec<_> = self.shards.drain(..).zip(self.mesh.drain(..)).collect();
         let shards = own.len();
-        for (index, (own, ends)) in own.into_iter().enumerate() {
+        for (index, (own, mesh)) in own.into_iter().enumerate() {
             let plan = self.plan(index, shards, self.budgets.clone());
             let table = tables.next().expect("one for each shard");
             let name = format!("{SHARD}-{index}");
             let cpu = self.placement.shards[index];
-            let body = move || plan::serve(plan, table, own, ends);
+            let body = move || plan::serve(plan, table, own, mesh);
             let pool = Pool {
                 cpus: &self.placement.blocking,
                 more: 0,
@@ -156,7 +156,7 @@ impl Recipe {
             listener: self.admin,
             reloads: self.inbox,
         };
-        let body = move || core::serve(plan, populate_ends);
+        let body = move || core::serve(plan, populate_mesh);
         let pool = Pool {
             cpus: &[self.placement.populate],
             more: self.config.populate.concurrency,

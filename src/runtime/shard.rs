@@ -1,5 +1,6 @@
 //! One shard on its executor: the pipeline, and the doors through which its tasks reach it.
 
+use super::bell;
 use super::clock::Clock;
 use super::connections::Connections;
 use super::control::Control;
@@ -29,7 +30,7 @@ pub struct Shard {
     pub connections: Connections,
     pub buffer: RefCell<Box<[u8]>>,
     pub control: Arc<Control>,
-    /// The task that drives the clients' sockets.
+    /// The task that takes what other executors send, and drives the clients' sockets.
     pub driver: Rc<Doorbell>,
     /// The tasks that drive carbon and the last store.
     pub link: Doorbell,
@@ -79,6 +80,12 @@ impl Shard {
             left: Cell::new(false),
             logger,
         })
+    }
+
+    /// To what others ring for us.
+    pub fn listen(&self) {
+        let (eventfd, door) = (self.mesh.eventfd().clone(), self.driver.clone());
+        glommio::spawn_local(bell::listen(eventfd, door)).detach();
     }
 
     /// For the log.

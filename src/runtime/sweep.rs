@@ -1,90 +1,39 @@
-//! The life of an executor after its start: connecting to the mesh, receiving from it, and one timer
-//! that meets every deadline and carries the shard through its drain.
+//! The life of an executor after its start: one timer that meets every deadline and carries the shard through its
+//! drain.
 
 use super::SWEEP;
 use super::control::Phase;
 use super::drain::Drain;
-use super::mesh::{Ends, Mesh, Parcel};
+use super::mesh::Parcel;
 use super::shard::Shard;
 use crate::config::Durability;
 use crate::telemetry::latency::Stage;
 use glommio::Task;
-use glommio::channels::shared_channel::ConnectedReceiver;
-use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
 /// glommio can go to sleep with tasks that want to run (docs/decisions/0002), until something else
-/// happens. So something always does: timers of these periods, of which not all expire together. While
-/// the mesh connects the first is short, because nothing else happens then.
+/// happens. So something always does: timers of these periods, of which not all expire together.
 const GUARDS: [Duration; 4] = [
     Duration::from_millis(50),
     Duration::from_millis(170),
     Duration::from_millis(530),
     Duration::from_millis(1900),
 ];
-const CONNECT_TICK: Duration = Duration::from_millis(1);
 /// Deadlines of connections are seconds: not every sweep looks at all of them.
 const CONNECTIONS_EVERY: u64 = 20;
 /// In sweeps, about a second: the store's task looks whether its minute is over.
 const MINUTE_EVERY: u64 = 200;
 
-pub async fn connect(ends: Ends) -> (Mesh, Vec<ConnectedReceiver<Parcel>>) {
-    let connected = Rc::new(Cell::new(false));
+/// On every executor, before anything else.
+pub fn guard() {
     for period in GUARDS {
-        let connected = connected.clone();
         glommio::spawn_local(async move {
             loop {
-                let first = period == GUARDS[0] && !connected.get();
-                glommio::timer::sleep(if first { CONNECT_TICK } else { period }).await;
+                glommio::timer::sleep(period).await;
             }
         })
         .detach();
-    }
-    let ends = ends.connect().await;
-    connected.set(true);
-    ends
-}
-
-/// Does nothing but receive: see [`super::mesh`].
-pub async fn receive(shard: Rc<Shard>, receiver: ConnectedReceiver<Parcel>) {
-    while let Some(parcel) = receiver.recv().await {
-        match parcel {
-            Parcel::Group(group) => shard.turn(|pipeline, now| pipeline.group(group, now)),
-            Parcel::Reply(reply) => {
-                shard.owed.replied(reply.owner);
-                shard.turn(|pipeline, now| pipeline.reply(reply, now));
-            }
-            Parcel::Observe { to } => {
-                let snapshot = Box::new(shard.snapshot());
-                let from = shard.index;
-                shard.mesh.send(to, Parcel::Observed { from, snapshot });
-            }
-            Parcel::Switch(live) => {
-                shard.switch(&live);
-                shard.mesh.send(shard.mesh.members() - 1, Parcel::Switched);
-            }
-            Parcel::Recovered(points) => {
-                shard.turn(|pipeline, now| pipeline.recover(&points, now));
-            }
-            Parcel::JobAnswered {
-                read,
-                request,
-                verdict,
-            } => shard.turn(|pipeline, _| pipeline.job_answered(read, request, verdict)),
-            Parcel::ToOwner(message) => {
-                shard.turn(|pipeline, now| pipeline.to_owner(message, now));
-            }
-            Parcel::LastLeave => shard.left.set(true),
-            Parcel::Nudge
-            | Parcel::Observed { .. }
-            | Parcel::Report { .. }
-            | Parcel::Job { .. }
-            | Parcel::Switched
-            | Parcel::ToCore(_) => {}
-        }
-        // It waits for what else comes (see [`super::neighbours`]).
-        shard.driver.ring();
     }
 }
 
@@ -98,7 +47,6 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
         glommio::timer::sleep(SWEEP).await;
         sweeps += 1;
         shard.control.swept(shard.index);
-        shard.mesh.flush();
         tick(shard, due_us);
         report(shard, false);
         shard.disk.keeper.ring();
@@ -146,7 +94,6 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
             shard.control.meet();
         }
     }
-    shard.mesh.close();
     let left = shard.pipeline.borrow().left();
     shard.control.leave(left);
 }

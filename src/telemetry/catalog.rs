@@ -513,11 +513,6 @@ pub static METRICS: &[Metric] = &[
         "Groups of points handed to another shard.",
         |s| s.counters.mesh.groups_sent,
     ),
-    counter(
-        "flux_mesh_groups_overflowed_total",
-        "Groups that found their channel full although they were admitted.",
-        |s| s.counters.mesh.groups_overflowed,
-    ),
     // How long things take.
     histogram(
         "flux_request_duration_seconds",

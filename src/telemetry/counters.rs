@@ -283,8 +283,6 @@ numbers! {
 numbers! {
     Mesh {
         groups_sent: u64,
-        /// A channel was full although its owner's budget had admitted the group: a defect.
-        groups_overflowed: u64,
     }
 }
 

@@ -141,7 +141,6 @@ fn a_hundred_thousand_groups_for_a_shard_that_stands_still() {
     let tally = ledger.tally();
     flux.wait_metric("flux_points_queued", 0.0);
     reconcile(&flux.metrics());
-    assert_eq!(flux.metrics().sum("flux_mesh_groups_overflowed_total"), 0.0);
     Row::one(tally, recovered).write(scenario);
 }
 

@@ -133,8 +133,6 @@ impl Populate {
         }
         let until = self.core.clock.now().us + RECOVERY.as_micros() as u64;
         while !self.asked.borrow().is_empty() && self.core.clock.now().us < until {
-            // More questions than a channel has slots, and nothing sweeps yet.
-            self.core.mesh.flush();
             sleep(super::SWEEP).await;
         }
     }

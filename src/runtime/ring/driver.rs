@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// How long glommio's timers and rings wait for us at the most while there is work.
 const HOLD: Duration = Duration::from_micros(250);
+/// The same where other shards take turns with us on one CPU. What they take of it glommio waits for in any case.
+const HOLD_SHARED: Duration = Duration::from_millis(5);
 /// As short as a timer can be: the executor looks at everything once and does not sleep.
 const STEP_ASIDE: Duration = Duration::from_micros(1);
 /// glommio can go to sleep although we want to run (docs/decisions/0002). A timer of this length is pending
@@ -26,41 +28,63 @@ const LOOKS: u32 = 4;
 
 /// Drives the ring for life.
 pub async fn run(ring: Rc<Ring>, neighbours: Option<Neighbours>) {
-    let listening = ring.clone();
-    glommio::spawn_local(async move { listening.bell.listen().await }).detach();
+    let neighbours = neighbours.as_ref();
+    let mut hold = HOLD;
     loop {
-        let began = Instant::now();
         let mut guard = Timer::new(GUARD);
         // Only that it is pending counts.
         future::poll_once(&mut guard).await;
-        let mut looks = 0;
-        while looks < LOOKS && began.elapsed() < HOLD {
-            looks = if ring.turn() { 0 } else { looks + 1 };
-            future::yield_now().await;
-        }
-        if looks < LOOKS || ring.is_company(neighbours.as_ref()) {
+        if ring.stay(&mut hold, neighbours).await {
             Timer::new(STEP_ASIDE).await;
         } else {
             drop(guard);
-            ring.sleep().await;
+            ring.sleep(neighbours).await;
         }
     }
 }
 
 impl Ring {
+    /// Until glommio has to have its turn, or (`false`) until nothing is left to do.
+    async fn stay(&self, hold: &mut Duration, neighbours: Option<&Neighbours>) -> bool {
+        let began = Instant::now();
+        let mut looks = 0;
+        loop {
+            // In this order: what a read makes due and what a group does is one write of the journal.
+            let completed = self.turn();
+            let mail = neighbours.is_some_and(Neighbours::take_mail);
+            looks = if completed | mail { 0 } else { looks + 1 };
+            future::yield_now().await;
+            let now = Instant::now();
+            if now - began >= *hold {
+                return true;
+            }
+            if looks < LOOKS {
+                continue;
+            }
+            if !self.is_company(neighbours) {
+                return false;
+            }
+            let others = now.elapsed();
+            *hold = if others < HOLD { HOLD } else { HOLD_SHARED };
+            looks = 0;
+        }
+    }
+
     /// The other shards had their turn, and there is something to do after it.
     fn is_company(&self, neighbours: Option<&Neighbours>) -> bool {
-        // Both are asked: mail that is not looked at now would be told once more.
-        neighbours.is_some_and(|neighbours| neighbours.go_first() | self.has_work())
+        neighbours.is_some_and(Neighbours::go_first) || self.has_work()
     }
 
     /// Until there is something to do.
-    async fn sleep(&self) {
+    async fn sleep(&self, neighbours: Option<&Neighbours>) {
         self.uring.borrow_mut().completion().enable_eventfd();
-        self.bell.hush();
+        self.door.hush();
         // What came before nobody rings for.
-        if !self.has_work() {
-            self.bell.wait().await;
+        if !self.has_work() && neighbours.is_none_or(Neighbours::sleep) {
+            self.door.wait().await;
+            if let Some(neighbours) = neighbours {
+                neighbours.wake();
+            }
         }
         self.uring.borrow_mut().completion().disable_eventfd();
     }

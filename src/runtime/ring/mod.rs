@@ -7,7 +7,6 @@
 //! Everything is asked for and completed on the executor's own thread, inside our calls: what was received
 //! and is not in the completion queue yet is still in the socket.
 
-mod bell;
 mod buffers;
 mod driver;
 mod listener;
@@ -20,9 +19,9 @@ pub use driver::run;
 pub use listener::Listener;
 pub use stream::{Overrun, Stream};
 
+use super::bell::Eventfd;
 use super::buffered::Buffered;
 use super::doorbell::Doorbell;
-use bell::Bell;
 use buffers::{Buffers, GROUP, Size};
 use io_uring::types::Fd;
 use io_uring::{IoUring, cqueue, opcode, squeue};
@@ -59,18 +58,28 @@ pub struct Ring {
     given: RefCell<Vec<u32>>,
     /// Slots whose receive ended while their task waits for bytes.
     interrupted: RefCell<Vec<u32>>,
-    bell: Bell,
+    /// Rung by whoever asks for something, and by [`super::bell`] for the kernel.
+    door: Rc<Doorbell>,
     /// What came before anybody asked for it counts here.
     buffered: Rc<Buffered>,
 }
 
 impl Ring {
     /// Fails where the kernel is older than 6.1, or forbids it.
-    pub fn new(buffered: Rc<Buffered>, door: Rc<Doorbell>) -> io::Result<Rc<Ring>> {
-        Ring::of_size(BUFFERS, buffered, door)
+    pub fn new(
+        buffered: Rc<Buffered>,
+        door: Rc<Doorbell>,
+        eventfd: &Eventfd,
+    ) -> io::Result<Rc<Ring>> {
+        Ring::of_size(BUFFERS, buffered, door, eventfd)
     }
 
-    fn of_size(size: Size, buffered: Rc<Buffered>, door: Rc<Doorbell>) -> io::Result<Rc<Ring>> {
+    fn of_size(
+        size: Size,
+        buffered: Rc<Buffered>,
+        door: Rc<Doorbell>,
+        eventfd: &Eventfd,
+    ) -> io::Result<Rc<Ring>> {
         let uring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
@@ -79,14 +88,14 @@ impl Ring {
             .setup_cqsize(ENTRIES * 4)
             .build(ENTRIES)?;
         let buffers = Buffers::register(&uring.submitter(), size)?;
-        let bell = Bell::register(&uring.submitter(), door)?;
+        uring.submitter().register_eventfd(eventfd.as_raw_fd())?;
         Ok(Rc::new(Ring {
             uring: RefCell::new(uring),
             buffers,
             slots: RefCell::default(),
             given: RefCell::default(),
             interrupted: RefCell::default(),
-            bell,
+            door,
             buffered,
         }))
     }
@@ -100,7 +109,7 @@ impl Ring {
             let _ = uring.submit();
         }
         drop(uring);
-        self.bell.ring();
+        self.door.ring();
     }
 
     fn ask_receive(&self, index: u32, slot: &mut Slot) {
