@@ -168,6 +168,11 @@ impl Reads {
         read.groups_left == 0
     }
 
+    /// Somebody waits for an answer.
+    pub fn any_open(&self) -> bool {
+        self.free.len() < self.reads.len()
+    }
+
     /// When the read began, if it is still under way.
     pub fn began_us(&mut self, id: ReadId) -> Option<u64> {
         self.get(id).map(|read| read.began_us)

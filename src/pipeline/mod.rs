@@ -448,6 +448,11 @@ impl Pipeline {
         self.reads.close(connection.read);
     }
 
+    /// A client, or another shard for its client, waits for something of ours.
+    pub fn is_awaited(&self) -> bool {
+        self.reads.any_open() || self.owner.parked_metrics() > 0 || !self.journal.is_idle()
+    }
+
     /// Time has passed.
     pub fn tick(&mut self, now: Now) {
         if self.owner.lookups.overdue(now.ms(), self.settings.tick_ms) {

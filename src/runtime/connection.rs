@@ -166,8 +166,11 @@ impl Session<'_> {
         self.shard
             .connections
             .waits(self.index, Waits::Owners, u64::MAX);
+        let aside = &self.shard.connections.aside;
+        aside.set(aside.get() + 1);
         // A timer and not a yield: only from there does the executor look at its sockets.
         glommio::timer::sleep(STEP_ASIDE).await;
+        aside.set(aside.get() - 1);
     }
 
     fn deadlines(&self) -> Deadlines {

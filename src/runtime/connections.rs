@@ -37,6 +37,8 @@ pub struct Connections {
     entries: RefCell<Vec<Option<Entry>>>,
     free: RefCell<Vec<usize>>,
     open: Cell<usize>,
+    /// Connections with something to do after a turn of glommio's.
+    pub aside: Cell<u32>,
     max: usize,
     pub buffered: Rc<Buffered>,
     /// A reload changes them: the limits for connections from then on, the deadlines for all.
@@ -50,6 +52,7 @@ impl Connections {
             entries: RefCell::default(),
             free: RefCell::default(),
             open: Cell::new(0),
+            aside: Cell::new(0),
             max,
             buffered: Rc::new(Buffered::new(http.buffered_bytes_max)),
             bounds: Cell::new(Bounds::of(http, line)),

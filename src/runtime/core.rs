@@ -6,7 +6,7 @@ use super::control::Phase;
 use super::journal::hand_out;
 use super::journal::replay::{self, Replays};
 use super::journal::survey::Found;
-use super::mesh::{Mesh, Parcel};
+use super::mesh::{Mesh, Parcel, Rest};
 use super::own_series::{self, OwnSeries};
 use super::plan::ShardPlan;
 use super::populate::{self, Populate, PopulatePlan};
@@ -170,7 +170,7 @@ async fn run(core: &Core, mut quotas: QuotaFile) {
 async fn receive(core: Rc<Core>) {
     let (mesh, door) = (&core.shard.mesh, &core.shard.driver);
     loop {
-        if mesh.take(|parcel| open(&core, parcel)) || !mesh.sleep() {
+        if mesh.take(|parcel| open(&core, parcel)) || !mesh.rest(Rest::Asleep) {
             future::yield_now().await;
             continue;
         }

@@ -1,6 +1,6 @@
 //! What a shard does with what other executors send it.
 
-use super::mesh::Parcel;
+use super::mesh::{Parcel, Rest};
 use super::shard::Shard;
 use futures_lite::future;
 use std::rc::Rc;
@@ -13,7 +13,7 @@ pub fn take(shard: &Shard) -> bool {
 /// For life, where no ring of ours looks into the letter box.
 pub async fn receive(shard: Rc<Shard>) {
     loop {
-        if take(&shard) || !shard.mesh.sleep() {
+        if take(&shard) || !shard.mesh.rest(Rest::Asleep) {
             future::yield_now().await;
             continue;
         }

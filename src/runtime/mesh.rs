@@ -1,8 +1,8 @@
 //! The mesh: what executors send each other, and one letter box for each of them.
 //!
 //! A letter box is a queue without a lock and a note whether its owner sleeps. Who is awake looks into it between two
-//! looks at its clients; who sleeps is woken through its [`Bell`](super::bell::Bell), once, by the first who
-//! sends (docs/decisions/0002 says why these are not glommio's channels).
+//! looks at its clients; who sleeps is woken through an eventfd, once, by the first who sends (docs/decisions/0002
+//! says why these are not glommio's channels).
 //!
 //! What waits in a letter box is bounded by what may be sent: every group has reserved its bytes at the owner, every
 //! reply belongs to a group, and the populate core has so many jobs and questions under way.
@@ -15,7 +15,7 @@ use crate::router::{Group, Reply};
 use crate::telemetry::Snapshot;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
 use std::sync::mpsc::{self, Receiver, Sender};
 
 /// What crosses between executors.
@@ -64,10 +64,23 @@ pub enum Parcel {
 struct Door {
     /// Something was put in since its owner looked.
     mail: AtomicBool,
-    /// Its owner wants to be woken.
-    asleep: AtomicBool,
-    eventfd: Eventfd,
+    /// How its owner wants to be woken: a [`Rest`], or [`AWAKE`].
+    rests: AtomicU8,
+    /// For each [`Rest`].
+    bells: [Eventfd; 2],
 }
+
+/// Where an executor waits for what others send. Each has a bell of its own, which only its kind of waiting hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// In glommio, which reads the bell.
+    Asleep,
+    /// In the clients' ring, which polls it (see [`super::ring`]).
+    Dozing,
+}
+
+/// It looks by itself.
+const AWAKE: u8 = u8::MAX;
 
 /// One executor's place in the mesh.
 pub struct Mesh {
@@ -82,8 +95,8 @@ pub fn of(members: usize) -> io::Result<Vec<Mesh>> {
     let door = |_| {
         Ok(Door {
             mail: AtomicBool::new(false),
-            asleep: AtomicBool::new(false),
-            eventfd: Eventfd::new()?,
+            rests: AtomicU8::new(AWAKE),
+            bells: [Eventfd::new()?, Eventfd::new()?],
         })
     };
     let doors: io::Result<Arc<[Door]>> = (0..members).map(door).collect();
@@ -110,16 +123,20 @@ impl Mesh {
         }
         let door = &self.doors[member];
         door.mail.store(true, Ordering::Release);
-        // Either the owner sees the mail before it sleeps, or we see that it sleeps: see `sleep`.
+        // Either the owner sees the mail before it rests, or we see that it rests: see `rest`.
         fence(Ordering::SeqCst);
-        if door.asleep.load(Ordering::Relaxed) && door.asleep.swap(false, Ordering::Relaxed) {
-            door.eventfd.write();
+        if door.rests.load(Ordering::Relaxed) == AWAKE {
+            return;
+        }
+        let rested = door.rests.swap(AWAKE, Ordering::Relaxed);
+        if let Some(bell) = door.bells.get(usize::from(rested)) {
+            bell.write();
         }
     }
 
     /// Wakes a member that may have been woken for nothing.
     pub fn nudge(&self, member: usize) {
-        self.doors[member].eventfd.write();
+        self.doors[member].bells[Rest::Asleep as usize].write();
     }
 
     pub fn has_mail(&self) -> bool {
@@ -138,9 +155,9 @@ impl Mesh {
     }
 
     /// From here on whoever sends wakes us. `false`: somebody has sent already.
-    pub fn sleep(&self) -> bool {
+    pub fn rest(&self, rest: Rest) -> bool {
         let door = &self.doors[self.member];
-        door.asleep.store(true, Ordering::Relaxed);
+        door.rests.store(rest as u8, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         if door.mail.load(Ordering::Acquire) {
             self.wake();
@@ -152,13 +169,13 @@ impl Mesh {
     /// We look by ourselves again.
     pub fn wake(&self) {
         self.doors[self.member]
-            .asleep
-            .store(false, Ordering::Relaxed);
+            .rests
+            .store(AWAKE, Ordering::Relaxed);
     }
 
     /// What wakes us.
-    pub fn eventfd(&self) -> &Eventfd {
-        &self.doors[self.member].eventfd
+    pub fn bell(&self, rest: Rest) -> &Eventfd {
+        &self.doors[self.member].bells[rest as usize]
     }
 }
 
@@ -191,16 +208,20 @@ mod tests {
         let mut mesh = of(2).unwrap();
         let (to, from) = (mesh.remove(1), mesh.remove(0));
         from.send(1, observe(0));
-        assert!(!to.sleep(), "there is mail");
+        assert!(!to.rest(Rest::Dozing), "there is mail");
         assert!(to.take(drop));
-        assert!(to.sleep());
-        from.send(1, observe(1));
-        from.send(1, observe(2));
-        assert_eq!(to.eventfd().read(), 1);
-        to.wake();
+        for rest in [Rest::Asleep, Rest::Dozing] {
+            assert!(to.rest(rest));
+            from.send(1, observe(1));
+            from.send(1, observe(2));
+            assert_eq!(to.bell(rest).read(), 1);
+            assert!(to.take(drop));
+            assert!(to.rest(rest));
+            to.wake();
+        }
         from.send(1, observe(3));
         from.nudge(1);
-        assert_eq!(to.eventfd().read(), 1, "the nudge alone");
+        assert_eq!(to.bell(Rest::Asleep).read(), 1, "the nudge alone");
     }
 
     /// The one thing that must never happen: a parcel in the box, its owner asleep, and nobody who rings.
@@ -222,9 +243,10 @@ mod tests {
         let senders: Vec<_> = senders.collect();
         let mut count = 0;
         while count < 2 * PARCELS {
-            if !to.take(|_| count += 1) && to.sleep() {
+            let rest = [Rest::Asleep, Rest::Dozing][count % 2];
+            if !to.take(|_| count += 1) && to.rest(rest) {
                 // Blocks for ever if nobody rings.
-                to.eventfd().read();
+                to.bell(rest).read();
                 to.wake();
             }
         }

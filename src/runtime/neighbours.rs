@@ -5,6 +5,7 @@
 //! (docs/decisions/0002). On a CPU of its own that is one short call.
 
 use super::mail;
+use super::mesh::Rest;
 use super::shard::Shard;
 use std::rc::Rc;
 
@@ -28,17 +29,26 @@ impl Neighbours {
         mail::take(&self.shard)
     }
 
+    pub fn has_mail(&self) -> bool {
+        self.shard.mesh.has_mail()
+    }
+
     /// Lets those run that can. Whether something has come from them.
     pub fn go_first(&self) -> bool {
         if self.many {
             std::thread::yield_now();
         }
-        self.shard.mesh.has_mail()
+        self.has_mail()
+    }
+
+    /// Nobody waits for what only a turn of glommio's can bring: a disk, a store, a timer.
+    pub fn may_doze(&self) -> bool {
+        self.shard.connections.aside.get() == 0 && !self.shard.pipeline.borrow().is_awaited()
     }
 
     /// They ring from here on. `false`: something has come.
-    pub fn sleep(&self) -> bool {
-        self.shard.mesh.sleep()
+    pub fn rest(&self, rest: Rest) -> bool {
+        self.shard.mesh.rest(rest)
     }
 
     pub fn wake(&self) {

@@ -6,7 +6,7 @@ use super::control::Control;
 use super::dial::Target;
 use super::journal::disk::{self, Disk};
 use super::journal::files::Folder;
-use super::mesh::Mesh;
+use super::mesh::{Mesh, Rest};
 use super::neighbours::Neighbours;
 use super::recipe::{Own, entries_max};
 use super::ring::{self, Ring};
@@ -204,7 +204,6 @@ impl ShardPlan {
 pub async fn serve(plan: ShardPlan, table: Table, own: Own, mesh: Mesh) {
     sweep::guard();
     let shard = plan.shard(table, Rc::new(mesh));
-    shard.listen();
     glommio::spawn_local(nudge::run(shard.clone())).detach();
     glommio::spawn_local(disk::write(shard.clone())).detach();
     glommio::spawn_local(disk::keep(shard.clone())).detach();
@@ -243,7 +242,8 @@ pub async fn serve(plan: ShardPlan, table: Table, own: Own, mesh: Mesh) {
 /// executors send.
 fn drive(shard: &Rc<Shard>) -> Option<Rc<Ring>> {
     let (buffered, door) = (shard.connections.buffered.clone(), shard.driver.clone());
-    match Ring::new(buffered, door, shard.mesh.eventfd()) {
+    let bells = [Rest::Asleep, Rest::Dozing].map(|rest| shard.mesh.bell(rest).clone());
+    match Ring::new(buffered, door, bells) {
         Ok(ring) => {
             let task = ring::run(ring.clone(), Some(Neighbours::of(shard)));
             glommio::spawn_local(task).detach();
@@ -254,6 +254,7 @@ fn drive(shard: &Rc<Shard>) -> Option<Rc<Ring>> {
                 "{}: clients are served by readiness polls: this kernel has no ring for them ({error})",
                 shard.name()
             ));
+            shard.listen();
             glommio::spawn_local(mail::receive(shard.clone())).detach();
             None
         }

@@ -7,7 +7,7 @@ use super::control::Control;
 use super::doorbell::Doorbell;
 use super::health::Health;
 use super::journal::disk::Disk;
-use super::mesh::{Mesh, Parcel};
+use super::mesh::{Mesh, Parcel, Rest};
 use super::nudge::Owed;
 use super::reload::Live;
 use crate::pipeline::{Now, Pipeline};
@@ -84,8 +84,8 @@ impl Shard {
 
     /// To what others ring for us.
     pub fn listen(&self) {
-        let (eventfd, door) = (self.mesh.eventfd().clone(), self.driver.clone());
-        glommio::spawn_local(bell::listen(eventfd, door)).detach();
+        let (bell, door) = (self.mesh.bell(Rest::Asleep).clone(), self.driver.clone());
+        glommio::spawn_local(bell::listen(bell, door)).detach();
     }
 
     /// For the log.

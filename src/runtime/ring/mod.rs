@@ -26,7 +26,7 @@ use buffers::{Buffers, GROUP, Size};
 use io_uring::types::Fd;
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use slots::{Receive, Slot, Slots};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
@@ -47,7 +47,9 @@ const RECEIVE: u64 = 0;
 const SEND: u64 = 1;
 const READABLE: u64 = 2;
 const CANCEL: u64 = 3;
-const KIND_BITS: u32 = 2;
+/// Of no slot: another executor has rung.
+const RUNG: u64 = 4;
+const KIND_BITS: u32 = 3;
 
 pub struct Ring {
     // Dropped first: the kernel gives the buffers up with it.
@@ -56,10 +58,17 @@ pub struct Ring {
     slots: RefCell<Slots>,
     /// Slots that were given bytes in the last turn.
     given: RefCell<Vec<u32>>,
+    /// The kernel has stopped telling that another executor has rung.
+    unheard: Cell<bool>,
     /// Slots whose receive ended while their task waits for bytes.
     interrupted: RefCell<Vec<u32>>,
     /// Rung by whoever asks for something, and by [`super::bell`] for the kernel.
     door: Rc<Doorbell>,
+    /// What the kernel and the other executors write to while glommio sleeps, which reads it.
+    asleep: Eventfd,
+    /// What the other executors write to while we doze. Not the same: what completes because an eventfd was written to
+    /// is told through another eventfd only after an RCU grace period.
+    dozing: Eventfd,
     /// What came before anybody asked for it counts here.
     buffered: Rc<Buffered>,
 }
@@ -69,16 +78,16 @@ impl Ring {
     pub fn new(
         buffered: Rc<Buffered>,
         door: Rc<Doorbell>,
-        eventfd: &Eventfd,
+        bells: [Eventfd; 2],
     ) -> io::Result<Rc<Ring>> {
-        Ring::of_size(BUFFERS, buffered, door, eventfd)
+        Ring::of_size(BUFFERS, buffered, door, bells)
     }
 
     fn of_size(
         size: Size,
         buffered: Rc<Buffered>,
         door: Rc<Doorbell>,
-        eventfd: &Eventfd,
+        bells: [Eventfd; 2],
     ) -> io::Result<Rc<Ring>> {
         let uring = IoUring::builder()
             .setup_single_issuer()
@@ -88,14 +97,18 @@ impl Ring {
             .setup_cqsize(ENTRIES * 4)
             .build(ENTRIES)?;
         let buffers = Buffers::register(&uring.submitter(), size)?;
-        uring.submitter().register_eventfd(eventfd.as_raw_fd())?;
+        let [asleep, dozing] = bells;
+        uring.submitter().register_eventfd(asleep.as_raw_fd())?;
         Ok(Rc::new(Ring {
             uring: RefCell::new(uring),
             buffers,
             slots: RefCell::default(),
             given: RefCell::default(),
+            unheard: Cell::new(true),
             interrupted: RefCell::default(),
             door,
+            asleep,
+            dozing,
             buffered,
         }))
     }
@@ -117,6 +130,13 @@ impl Ring {
         let descriptor = Fd(slot.descriptor.as_raw_fd());
         let entry = opcode::RecvMulti::new(descriptor, GROUP).build();
         self.ask(&entry.user_data(tag(index, RECEIVE)));
+    }
+
+    /// Each time it is rung there is a completion. It is never read: that it is written to counts.
+    fn ask_rung(&self) {
+        let rung =
+            opcode::PollAdd::new(Fd(self.dozing.as_raw_fd()), libc::POLLIN as u32).multi(true);
+        self.ask(&rung.build().user_data(RUNG));
     }
 
     fn ask_cancel(&self, index: u32, kind: u64) {

@@ -1,6 +1,5 @@
 //! The ring against real sockets: what arrives, in which order, what ends what, and what is left afterwards.
 
-use super::super::bell;
 use super::super::buffered::Buffered;
 use super::super::executor::{self, Pool};
 use super::*;
@@ -25,10 +24,9 @@ fn on_ring<F: Future<Output = ()>>(
     body: impl FnOnce(Rc<Ring>) -> F + Send + 'static,
 ) {
     let run = move || async move {
-        let (eventfd, door) = (Eventfd::new().unwrap(), Rc::<Doorbell>::default());
         let buffered = Rc::new(Buffered::new(kept_max));
-        let ring = Ring::of_size(size, buffered, door.clone(), &eventfd).unwrap();
-        glommio::spawn_local(bell::listen(eventfd, door)).detach();
+        let bells = [0; 2].map(|_| Eventfd::new().unwrap());
+        let ring = Ring::of_size(size, buffered, Rc::default(), bells).unwrap();
         glommio::spawn_local(run(ring.clone(), None)).detach();
         body(ring.clone()).await;
         until(|| ring.slots.borrow_mut().is_empty()).await;
