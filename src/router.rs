@@ -16,11 +16,12 @@ impl NameHasher {
         NameHasher(Sip13::new(key))
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn hash(&self, name: &str) -> NameHash {
         self.hash_bytes(name.as_bytes())
     }
 
+    #[inline(always)]
     pub fn hash_bytes(&self, name: &[u8]) -> NameHash {
         self.0.hash(name)
     }
@@ -163,6 +164,8 @@ impl Gathered {
 }
 
 impl PointSink for Gathered {
+    // On the way of every point, from the two places where points are taken.
+    #[inline(always)]
     fn push(&mut self, point: Point<'_>) {
         let hash = self.hasher.hash(point.name);
         let owner = owner_of(hash, self.owners.len());
