@@ -218,7 +218,21 @@ impl Api {
         scratch: &mut Scratch,
         sink: &mut impl PointSink,
     ) -> Decision {
-        match route::route(message.path, message.method) {
+        let endpoint = Endpoint::of(message.path);
+        self.decide_at(endpoint, message, now, scratch, sink)
+    }
+
+    /// The same where it is known what the path names.
+    #[inline]
+    pub fn decide_at(
+        &self,
+        endpoint: Option<Endpoint>,
+        message: &Message<'_>,
+        now: u32,
+        scratch: &mut Scratch,
+        sink: &mut impl PointSink,
+    ) -> Decision {
+        match route::allowed(endpoint, message.method) {
             Ok(Endpoint::MetricData) => query::decide(self, message, now, scratch, sink),
             Ok(Endpoint::MetricDataPost) => post::decide(self, message, now, scratch, sink),
             Ok(Endpoint::PopulateMetric) => Decision::Job,

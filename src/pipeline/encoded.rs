@@ -2,7 +2,7 @@
 //! one. What is under way belongs to its connection; the runtime only comes back to go on.
 
 use super::{Connection, Now, PARSED_ANYWAY_BYTES, Pipeline, RETRY_AFTER_SECONDS};
-use crate::api::verdict;
+use crate::api::{route, verdict};
 use crate::http::encoding::{Fault, Inflater};
 use crate::http::response::{Answer, ReplyTo};
 use crate::http::{Held, Message};
@@ -105,7 +105,7 @@ impl Pipeline {
         answer: Answer,
         to: ReplyTo,
     ) {
-        let endpoint = super::endpoint(message.path);
+        let endpoint = super::counted(route::Endpoint::of(message.path));
         let answer = Some(Box::new(answer));
         self.reads
             .push(connection.read, Some(endpoint), answer, 0, to);
