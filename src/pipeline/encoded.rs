@@ -23,6 +23,8 @@ impl Inflating {
 
 impl Pipeline {
     /// Begins to decode. Most bodies are done within the slice and are never copied.
+    // What inflates is made on the stack, which other requests should not have to ask for: each of its pages is touched.
+    #[inline(never)]
     pub(super) fn encoded(
         &mut self,
         connection: &mut Connection,
@@ -51,12 +53,18 @@ impl Pipeline {
     }
 
     /// Goes on with what the connection has under way. True when that request is through.
+    #[inline]
     pub(super) fn go_on(
         &mut self,
         connection: &mut Connection,
         slice: &mut usize,
         now: Now,
     ) -> bool {
+        connection.inflating.is_none() || self.inflate_on(connection, slice, now)
+    }
+
+    #[inline(never)]
+    fn inflate_on(&mut self, connection: &mut Connection, slice: &mut usize, now: Now) -> bool {
         let Some(mut inflating) = connection.inflating.take() else {
             return true;
         };
