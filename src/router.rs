@@ -128,7 +128,7 @@ impl Gathered {
     #[inline]
     pub fn commit(&mut self, request: u32, namespace: Option<u16>) -> u16 {
         let owners = self.touched.len() as u16;
-        for (owner, _, points_before) in self.touched.drain(..) {
+        for &(owner, _, points_before) in &self.touched {
             let group = &mut self.owners[owner];
             group.parts.push(Part {
                 request,
@@ -136,6 +136,7 @@ impl Gathered {
                 namespace,
             });
         }
+        self.touched.clear();
         owners
     }
 

@@ -330,7 +330,7 @@ impl Pipeline {
             {
                 Decision::Points(ref tally) => self.reserve(id, tally, None, now, &mut owners),
                 Decision::Partly { answer, tally } => {
-                    self.reserve(id, &tally, Some(Box::new(answer)), now, &mut owners)
+                    self.reserve_partly(id, &tally, answer, now, &mut owners)
                 }
                 Decision::Answer { answer, tally } => {
                     self.gathered.rollback();
@@ -368,7 +368,7 @@ impl Pipeline {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn take_group(&mut self, owner: usize, id: ReadId) -> Option<Group> {
         let group = self.gathered.take(owner, id)?;
         if id != ReadId::NOBODY {
