@@ -47,7 +47,7 @@ impl Budgets {
     }
 
     /// Reserves for all `(owner, bytes)` or for none.
-    #[inline]
+    #[inline(always)]
     pub fn reserve(
         &self,
         needs: impl Iterator<Item = (usize, usize)> + Clone,

@@ -85,7 +85,7 @@ const _: () = assert!(BLOCK_HEADER_BYTES == 32);
 pub const POINT_COST_BYTES: usize = BLOCK_HEADER_BYTES + 48;
 
 impl Block {
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, hash: NameHash, point: Point<'_>) {
         self.headers.push(Header::of(hash, point));
         self.names.push_str(point.name);

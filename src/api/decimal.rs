@@ -27,8 +27,54 @@ const TENS: [u64; DIGITS_MAX + 1] = {
 };
 
 /// The finite number that a text begins with, and where it ends. Integers of more than 18 digits are not taken.
-#[inline]
+#[inline(always)]
 pub fn read(bytes: &[u8]) -> Option<(Given<'static>, usize)> {
+    match short(bytes) {
+        Some(read) => Some(read),
+        None => long(bytes),
+    }
+}
+
+/// A number without a sign and an exponent that ends within eight characters, as most do: all digits at once, the
+/// point taken out from between them.
+#[inline(always)]
+fn short(bytes: &[u8]) -> Option<(Given<'static>, usize)> {
+    let text = eight_at(bytes, 0)?;
+    // What is longer ends with a digit here.
+    if ((text >> 56) as u8).is_ascii_digit() {
+        return None;
+    }
+    let values = text ^ ZEROS;
+    let others = not_digits(values);
+    let whole = others.trailing_zeros() / 8;
+    if whole == 0 || whole == 8 || (whole > 1 && values as u8 == 0) {
+        return None;
+    }
+    let character = |at: u32| (text >> (8 * at)) as u8;
+    match character(whole) {
+        b'.' => {
+            let end = (others & (others - 1)).trailing_zeros() / 8;
+            let places = end - whole - 1;
+            if end == 8 || places == 0 || matches!(character(end), b'e' | b'E') {
+                return None;
+            }
+            let before = (1 << (8 * whole)) - 1;
+            let digits = (values & before) | (values >> 8 & !before);
+            let mantissa = together(digits << (64 - 8 * (end - 1)));
+            let number = divided(mantissa, places as usize);
+            Some((Given::Float(number), end as usize))
+        }
+        b'e' | b'E' => None,
+        _ => {
+            let number = together(values << (64 - 8 * whole));
+            Some((Given::Unsigned(number), whole as usize))
+        }
+    }
+}
+
+/// However long it is.
+#[inline(never)]
+fn long(bytes: &[u8]) -> Option<(Given<'static>, usize)> {
     let negative = bytes.first() == Some(&b'-');
     let start = usize::from(negative);
     let (whole, mut at) = digits(bytes, start, 0);
@@ -124,7 +170,7 @@ fn eight_at(bytes: &[u8], at: usize) -> Option<u64> {
 }
 
 /// A timestamp as it nearly always is: ten digits, with the end of a member's value or of a text behind them.
-#[inline]
+#[inline(always)]
 pub fn ten_digits(bytes: &[u8]) -> Option<u64> {
     let &[ref ten_of_them @ .., after] = bytes.first_chunk::<11>()?;
     let number = ten(ten_of_them)?;
@@ -132,7 +178,7 @@ pub fn ten_digits(bytes: &[u8]) -> Option<u64> {
 }
 
 /// Ten digits, whatever stands behind them.
-#[inline]
+#[inline(always)]
 pub fn ten(digits: &[u8; 10]) -> Option<u64> {
     let &[a, b, c, d, e, f, g, h, i, j] = digits;
     let eight = eight_digits(u64::from_le_bytes([a, b, c, d, e, f, g, h]))?;
@@ -155,14 +201,23 @@ fn eight_digits(text: u64) -> Option<u64> {
 /// The digits that eight characters begin with, and how many they are.
 #[inline]
 fn up_to_eight(text: u64) -> (u64, usize) {
-    let values = text ^ 0x3030_3030_3030_3030;
-    // The highest bit of each byte that is no digit. Without that bit nothing is carried from one to the next.
-    let above_nine = (values & 0x7f7f_7f7f_7f7f_7f7f) + 0x7676_7676_7676_7676;
-    let others = (above_nine | values) & 0x8080_8080_8080_8080;
+    let values = text ^ ZEROS;
+    let others = not_digits(values);
     let count = others.trailing_zeros() / 8;
     // Zeros before the first digit, in place of all that stands behind the last one.
     let digits = values.checked_shl(64 - 8 * count).unwrap_or(0);
     (together(digits), count as usize)
+}
+
+/// Eight times the character `0`: what a digit differs from it by is its value.
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+
+/// The highest bit of each byte that is no digit's value.
+#[inline]
+fn not_digits(values: u64) -> u64 {
+    // Without that bit nothing is carried from one to the next.
+    let above_nine = (values & 0x7f7f_7f7f_7f7f_7f7f) + 0x7676_7676_7676_7676;
+    (above_nine | values) & 0x8080_8080_8080_8080
 }
 
 /// The number that eight values of one digit make, the first one lowest.
@@ -265,6 +320,15 @@ mod tests {
             match double(&format!("{text}{after}")) {
                 Some(read) => prop_assert_eq!(read, (expected.to_bits(), text.len())),
                 None => prop_assert!(!expected.is_finite() || text.len() > DIGITS_MAX, "{}", text),
+            }
+        }
+
+        #[test]
+        fn a_short_number_is_the_one_that_is_read_however_long_it_is(
+            text in "[0-9]{0,6}[.]?[0-9]{0,6}[-+eE.,} x\\PC]{0,3}[0-9 ]{0,8}",
+        ) {
+            if let Some(short) = short(text.as_bytes()) {
+                prop_assert_eq!(Some(short), long(text.as_bytes()));
             }
         }
 

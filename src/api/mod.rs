@@ -2,10 +2,12 @@
 //! answer, out. May assume that the message is whole and its framing sound.
 //!
 //! `route` finds the endpoint; [`query`] (GET) and [`post`] read one request each, by way of
-//! [`json`], or, of the shape that everybody sends, [`plain`] and `usual`;
-//! [`telegraf`] reads another program's form of it. [`validate`], [`name`] and [`number`] are the rules of one
-//! item, [`skip`] and [`quota`] those that leave one out; [`verdict`] is the one table of statuses and messages.
+//! [`json`], or, of the shape that everybody sends, [`plain`] and `usual`, from where a single item that is good goes
+//! by way of `at_once`; [`telegraf`] reads another program's form of it. [`validate`], [`name`] and [`number`] are the
+//! rules of one item, [`skip`] and [`quota`] those that leave one out; [`verdict`] is the one table of statuses and
+//! messages.
 
+mod at_once;
 pub mod auth;
 pub mod decimal;
 pub mod document;
@@ -216,7 +218,21 @@ impl Api {
         scratch: &mut Scratch,
         sink: &mut impl PointSink,
     ) -> Decision {
-        match route::route(message.path, message.method) {
+        let endpoint = Endpoint::of(message.path);
+        self.decide_at(endpoint, message, now, scratch, sink)
+    }
+
+    /// The same where it is known what the path names.
+    #[inline]
+    pub fn decide_at(
+        &self,
+        endpoint: Option<Endpoint>,
+        message: &Message<'_>,
+        now: u32,
+        scratch: &mut Scratch,
+        sink: &mut impl PointSink,
+    ) -> Decision {
+        match route::allowed(endpoint, message.method) {
             Ok(Endpoint::MetricData) => query::decide(self, message, now, scratch, sink),
             Ok(Endpoint::MetricDataPost) => post::decide(self, message, now, scratch, sink),
             Ok(Endpoint::PopulateMetric) => Decision::Job,

@@ -29,20 +29,82 @@ impl Kept {
     }
 }
 
+/// A body that may be of this shape: an object, by its first byte, and UTF-8.
+#[inline]
+pub fn text(body: &[u8]) -> Option<&str> {
+    (body.first() == Some(&b'{'))
+        .then(|| simdutf8::basic::from_utf8(body).ok())
+        .flatten()
+}
+
+/// What [`super::skip`] looks at in one window.
+const FAST_BYTES: usize = 33;
+
+/// A body that is one usual item, with its key behind it or without one, and nothing else.
+#[derive(Clone, Copy, Debug)]
+pub struct Single<'b> {
+    text: &'b str,
+    pub item: Item<'b>,
+    pub key: Option<&'b [u8]>,
+    /// The name and a few bytes behind it, which are looked at faster than fewer.
+    pub name_in: &'b [u8],
+}
+
+impl<'b> Single<'b> {
+    #[inline]
+    pub fn read(text: &'b str) -> Option<Single<'b>> {
+        let mut cursor = Cursor::behind_brace(text);
+        let item = cursor.usual_members()?;
+        let Given::Text(name) = item.metric else {
+            return None;
+        };
+        let key = last_key(cursor.rest())?;
+        let name_at = name.as_ptr() as usize - text.as_ptr() as usize;
+        let name_in = text.as_bytes().get(name_at..)?;
+        let name_in = &name_in[..name.len().max(FAST_BYTES).min(name_in.len())];
+        Some(Single {
+            text,
+            item,
+            key,
+            name_in,
+        })
+    }
+
+    /// The same as [`read`] would have it.
+    pub fn document<'t>(&self) -> Option<Document<'t, 'b>>
+    where
+        'b: 't,
+    {
+        let key = self.key.map(std::str::from_utf8).transpose().ok()?;
+        Some(Document {
+            key: key.map_or(Given::Absent, Given::Text),
+            names_in: Some(self.text.as_bytes()),
+            single: self.item,
+            ..Document::default()
+        })
+    }
+}
+
+/// The rest of a body whose last member is the key, or has been.
+#[inline]
+fn last_key(rest: &[u8]) -> Option<Option<&[u8]>> {
+    if rest == b"}" {
+        return Some(None);
+    }
+    let key = match rest.strip_prefix(b", \"key\": \"") {
+        Some(key) => key,
+        None => rest.strip_prefix(b",\"key\":\"")?,
+    };
+    let key = key.strip_suffix(b"\"}")?;
+    is_one_literal(key).then_some(Some(key))
+}
+
 /// Reads a body whose list of metrics, if it has one, goes to `items`. `None`: it is not of this shape, and `items`
 /// mean nothing.
-pub fn read<'t, 'b>(body: &'b [u8], items: &'t mut Vec<Item<'b>>) -> Option<Document<'t, 'b>> {
-    if body.first() != Some(&b'{') {
-        return None;
-    }
-    let text = simdutf8::basic::from_utf8(body).ok()?;
-    let mut cursor = Cursor {
-        text,
-        at: 1,
-        all_clean: true,
-    };
+pub fn read<'t, 'b>(text: &'b str, items: &'t mut Vec<Item<'b>>) -> Option<Document<'t, 'b>> {
+    let mut cursor = Cursor::behind_brace(text);
     let mut key = Given::Absent;
-    let mut single = Single::default();
+    let mut single = Members::default();
     loop {
         if cursor.eat(b"\"key\":") {
             if !matches!(key, Given::Absent) {
@@ -76,19 +138,19 @@ pub fn read<'t, 'b>(body: &'b [u8], items: &'t mut Vec<Item<'b>>) -> Option<Docu
         key,
         metrics: (!items.is_empty()).then_some(Metrics::Read(items)),
         single: single.item,
-        names_in: cursor.all_clean.then_some(body),
+        names_in: cursor.all_clean.then_some(text.as_bytes()),
         ..Document::default()
     })
 }
 
 /// An item so far.
 #[derive(Default)]
-struct Single<'b> {
+struct Members<'b> {
     item: Item<'b>,
     has_fill: bool,
 }
 
-impl Single<'_> {
+impl Members<'_> {
     fn has_none_of_three(&self) -> bool {
         let Item {
             metric,
@@ -110,6 +172,15 @@ struct Cursor<'b> {
 }
 
 impl<'b> Cursor<'b> {
+    #[inline]
+    fn behind_brace(text: &'b str) -> Cursor<'b> {
+        Cursor {
+            text,
+            at: 1,
+            all_clean: true,
+        }
+    }
+
     #[inline]
     fn rest(&self) -> &'b [u8] {
         &self.text.as_bytes()[self.at..]
@@ -177,7 +248,9 @@ impl<'b> Cursor<'b> {
         if !name::is_clean_in(&rest[name_at..], name_end - name_at) {
             return None;
         }
-        let name = self.text.get(self.at + name_at..self.at + name_end)?;
+        // In two steps, which are not made a call of.
+        let (before, _) = self.text.split_at_checked(self.at + name_end)?;
+        let name = before.get(self.at + name_at..)?;
         self.at += at + bytes;
         Some(Item {
             metric: Given::Text(name),
@@ -200,7 +273,7 @@ impl<'b> Cursor<'b> {
 
     /// From its first member on, or from the comma behind its usual ones.
     fn rest_of_item(&mut self, usual: Option<Item<'b>>) -> Option<Item<'b>> {
-        let mut single = Single::default();
+        let mut single = Members::default();
         if let Some(item) = usual {
             single.item = item;
             if !self.eat(b",") {
@@ -218,7 +291,7 @@ impl<'b> Cursor<'b> {
         }
     }
 
-    fn member(&mut self, Single { item, has_fill }: &mut Single<'b>) -> Option<()> {
+    fn member(&mut self, Members { item, has_fill }: &mut Members<'b>) -> Option<()> {
         let first = |given: &Given<'_>| matches!(given, Given::Absent).then_some(());
         if self.eat(b"\"metric\":") {
             first(&item.metric)?;
@@ -296,7 +369,7 @@ impl<'b> Cursor<'b> {
 }
 
 /// A number, or a text that is one. What a text means, [`super::number::float`] says.
-#[inline]
+#[inline(always)]
 fn usual_value(rest: &[u8]) -> Option<(Given<'static>, usize)> {
     let quote = usize::from(rest.first() == Some(&b'"'));
     let (given, bytes) = decimal::read(rest.get(quote..)?)?;
@@ -313,7 +386,7 @@ fn usual_value(rest: &[u8]) -> Option<(Given<'static>, usize)> {
 }
 
 /// The same of a timestamp, and of [`super::number::integer`].
-#[inline]
+#[inline(always)]
 fn usual_timestamp(rest: &[u8]) -> Option<(u64, usize)> {
     let Some(text) = rest.strip_prefix(b"\"") else {
         return Some((decimal::ten_digits(rest)?, 10));
@@ -336,6 +409,24 @@ fn behind<const S: usize, const C: usize>(
         true => (rest.first_chunk() == Some(with_blanks)).then_some(S),
         false => (rest.first_chunk() == Some(without)).then_some(C),
     }
+}
+
+/// Literal from end to end, and no quote in it. In windows without a branch in them; the last may lie over the one before.
+#[inline]
+fn is_one_literal(text: &[u8]) -> bool {
+    const WINDOW: usize = 32;
+    let other = |byte: u8| u8::from(byte == b'"') | u8::from(byte == b'\\') | u8::from(byte < b' ');
+    let Some(last) = text.last_chunk::<WINDOW>() else {
+        return text.iter().fold(0, |all, &byte| all | other(byte)) == 0;
+    };
+    let (windows, _) = text[..text.len() - 1].as_chunks::<WINDOW>();
+    let mut others = [0; WINDOW];
+    for window in windows.iter().chain([last]) {
+        for (all, &byte) in others.iter_mut().zip(window) {
+            *all |= other(byte);
+        }
+    }
+    others == [0; WINDOW]
 }
 
 /// No escape, and nothing that JSON would have escaped.
@@ -412,10 +503,19 @@ mod tests {
     fn agrees(body: &[u8]) -> bool {
         let mut kept = Kept::default();
         let mut items = kept.lend();
-        let Some(document) = read(body, &mut items) else {
+        let text = text(body);
+        let single = text.and_then(Single::read);
+        let Some(document) = text.and_then(|text| read(text, &mut items)) else {
+            assert!(single.is_none(), "{}", String::from_utf8_lossy(body));
             return false;
         };
         let read = facts(&document);
+        if let Some(single) = single {
+            let single = single.document().expect("it is UTF-8");
+            assert_eq!(facts(&single), read, "{}", String::from_utf8_lossy(body));
+            assert_eq!(single.names_in, document.names_in);
+            assert_eq!(single.single.clean, document.single.clean);
+        }
         let parsed = Parser::default().read(body, |nodes| {
             facts(&Document::of(nodes.expect("it is JSON")).expect("it is an object"))
         });

@@ -5,12 +5,13 @@
 
 use std::borrow::Borrow;
 
+use super::at_once::{self, Usual};
 use super::auth::{Grant, Keys};
 use super::document::{self, Document, Metrics};
 use super::json::{self, Node, Unreadable};
 use super::name::Letters;
 use super::partly::LeftOut;
-use super::plain;
+use super::plain::{self, Single};
 use super::quota::Known;
 use super::report::{self, Report};
 use super::take::{Taker, reject};
@@ -33,6 +34,41 @@ pub(super) fn decide<S: PointSink>(
         let fault = Fault::new(Problem::UnsupportedEncoding, "gzip and deflate are");
         return reject(&fault, "", Tally::default());
     }
+    let text = plain::text(message.body);
+    let single = text.and_then(Single::read);
+    if let Some(single) = &single
+        && let Some(usual) = usual(single, &message.fields)
+    {
+        let name = &mut scratch.name;
+        let taken = at_once::take(api, &message.fields, &usual, now, name, sink);
+        if let Some(tally) = taken {
+            return Decision::Points(tally);
+        }
+    }
+    in_full(api, message, now, (text, single), scratch, sink)
+}
+
+/// With the key that counts: the header wins over the document.
+#[inline(always)]
+fn usual<'b>(single: &Single<'b>, fields: &Fields<'b>) -> Option<Usual<'b>> {
+    let header = fields.key.filter(|key| !key.is_empty());
+    Some(Usual {
+        item: single.item,
+        key: header.or(single.key)?,
+        name_in: Some(single.name_in),
+    })
+}
+
+/// Whatever was not taken at once. Of a body that is text, and of a usual single item, that much is read.
+#[inline(never)]
+fn in_full<S: PointSink>(
+    api: &Api,
+    message: &Message<'_>,
+    now: u32,
+    (text, single): (Option<&str>, Option<Single<'_>>),
+    scratch: &mut Scratch,
+    sink: &mut S,
+) -> Decision {
     let Scratch {
         parser,
         name,
@@ -43,7 +79,10 @@ pub(super) fn decide<S: PointSink>(
     } = scratch;
     let buffers = Buffers { name, path, known };
     let mut items = kept.lend();
-    let read = plain::read(message.body, &mut items);
+    let read = match &single {
+        Some(single) => single.document(),
+        None => text.and_then(|text| plain::read(text, &mut items)),
+    };
     if let Some(document) = &read {
         let request = Request {
             api,

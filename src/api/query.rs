@@ -5,13 +5,14 @@
 //! 200. Unlike there, `fill` counts wherever it stands, the prefix is always applied, the name is checked (last), and a
 //! repeated parameter is refused.
 
+use super::at_once::{self, Usual};
 use super::auth::Grant;
 use super::name::Letters;
 use super::pairs::{decode, pairs};
 use super::partly::{self, LeftOut};
 use super::report::Report;
 use super::take::{Taker, reject};
-use super::usual::{self, Usual};
+use super::usual;
 use super::validate::{self, Fault, Given, Item, Rules};
 use super::verdict::{self, Problem};
 use super::{Api, Decision, Scratch, Tally};
@@ -82,7 +83,14 @@ pub(super) fn decide<S: PointSink>(
         letters: Letters::Any,
     };
     let query = message.query.unwrap_or_default();
-    let checked = match usual(api, query, &rules) {
+    let usual = usual::read(query);
+    if let Some(usual) = &usual {
+        let taken = at_once::take(api, &message.fields, usual, now, name, sink);
+        if let Some(tally) = taken {
+            return Decision::Points(tally);
+        }
+    }
+    let checked = match usual.and_then(|usual| checked(api, usual, &rules)) {
         Some(checked) => checked,
         None => match in_full(api, query, decoded, &rules) {
             Ok(checked) => checked,
@@ -130,9 +138,11 @@ struct Checked<'q, 'k> {
 }
 
 /// Of the usual shape, and nothing wrong with what it says; else which fault comes first is not decided here.
-#[inline]
-fn usual<'q, 'k>(api: &'k Api, query: &'q [u8], rules: &Rules<'_>) -> Option<Checked<'q, 'k>> {
-    let Usual { item, key } = usual::read(query)?;
+fn checked<'q, 'k>(
+    api: &'k Api,
+    Usual { item, key, .. }: Usual<'q>,
+    rules: &Rules<'_>,
+) -> Option<Checked<'q, 'k>> {
     let grant = api.keys.check(key)?;
     validate::timestamp(&item.timestamp, item.fill, rules).ok()?;
     Some(Checked {

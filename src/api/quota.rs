@@ -129,6 +129,15 @@ impl Quotas {
         }
     }
 
+    /// Whether a key's namespace has a quota.
+    #[inline]
+    pub fn has(&self, namespace: Option<u16>) -> bool {
+        namespace.is_some_and(|index| {
+            let ledger = self.ledgers.get(usize::from(index));
+            ledger.is_some_and(|ledger| ledger.as_ref().is_some_and(|it| it.quota.is_some()))
+        })
+    }
+
     /// The quota of a key's namespace, if it has one.
     pub fn of<'q>(&'q self, namespace: Option<u16>, known: &'q mut Known) -> Option<Quota<'q>> {
         let index = usize::from(namespace?);

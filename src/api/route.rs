@@ -57,7 +57,21 @@ fn after_slashes(path: &[u8]) -> Option<&[u8]> {
 
 /// The endpoint a request is for, or the answer that ends it here.
 pub fn route(path: &[u8], method: Method) -> Result<Endpoint, Answer> {
-    let Some(endpoint) = Endpoint::of(path) else {
+    allowed(Endpoint::of(path), method)
+}
+
+/// The same where it is known what the path names.
+#[inline]
+pub fn allowed(endpoint: Option<Endpoint>, method: Method) -> Result<Endpoint, Answer> {
+    match (endpoint, method) {
+        (Some(Endpoint::MetricData), Method::Get) => Ok(Endpoint::MetricData),
+        (Some(Endpoint::MetricDataPost), Method::Post) => Ok(Endpoint::MetricDataPost),
+        _ => others(endpoint, method),
+    }
+}
+
+fn others(endpoint: Option<Endpoint>, method: Method) -> Result<Endpoint, Answer> {
+    let Some(endpoint) = endpoint else {
         return Err(verdict::refuse(Problem::NotFound, ""));
     };
     let (wanted, allow, allow_with_options) = match endpoint {

@@ -64,21 +64,31 @@ impl Pairs {
     /// ends where the text does, and may lie over the one before.
     fn occur_in_windows<const N: usize>(&self, text: &[u8]) -> bool {
         let (firsts, seconds) = (&text[..text.len() - 1], &text[1..]);
-        self.0.iter().any(|&[first, second]| {
+        self.0.iter().any(|&pair| {
             let mut found = [0u8; N];
-            let mut look = |here: &[u8; N], next: &[u8; N]| {
-                for place in 0..N {
-                    found[place] |=
-                        u8::from(here[place] == first) & u8::from(next[place] == second);
-                }
-            };
-            let windows = firsts.as_chunks().0.iter().zip(seconds.as_chunks().0);
-            windows.for_each(|(here, next)| look(here, next));
-            if let (Some(here), Some(next)) = (firsts.last_chunk(), seconds.last_chunk()) {
-                look(here, next);
+            let (windows, rest) = firsts.as_chunks::<N>();
+            let windows = windows.iter().zip(seconds.as_chunks().0);
+            windows.for_each(|(here, next)| look_for(pair, here, next, &mut found));
+            if !rest.is_empty()
+                && let (Some(here), Some(next)) = (firsts.last_chunk(), seconds.last_chunk())
+            {
+                look_for(pair, here, next, &mut found);
             }
             found != [0; N]
         })
+    }
+}
+
+/// Notes where a pair stands in a window. Alone, or not inlined, it is not made of vector instructions.
+#[inline(always)]
+fn look_for<const N: usize>(
+    [first, second]: [u8; 2],
+    here: &[u8; N],
+    next: &[u8; N],
+    found: &mut [u8; N],
+) {
+    for place in 0..N {
+        found[place] |= u8::from(here[place] == first) & u8::from(next[place] == second);
     }
 }
 
@@ -101,6 +111,7 @@ impl Skip {
 
     /// Whether it can match a name that stands in `text`, alone or behind the prefix of its namespace. A false says it
     /// of all such names at once.
+    #[inline(always)]
     pub fn may_match_in(&self, text: &[u8], prefix: &str) -> bool {
         // The elements that pairs are of have no dot, and the prefix ends with one: no pair lies across.
         let may = |pairs: &Pairs| {

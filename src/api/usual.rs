@@ -3,17 +3,11 @@
 //! read here but by [`super::query`], which decides alone what is right, wrong and told. What is read here must be what
 //! it would have read: the tests hold one against the other.
 
+use super::at_once::Usual;
 use super::validate::{Given, Item};
 use super::{decimal, name};
 
-/// A query with nothing wrong in how it is written.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Usual<'q> {
-    pub item: Item<'q>,
-    pub key: &'q [u8],
-}
-
-/// `None`: it is not of this shape.
+/// `None`: it is not of this shape. Else nothing is wrong in how it is written.
 #[inline]
 pub(super) fn read(query: &[u8]) -> Option<Usual<'_>> {
     let text = simdutf8::basic::from_utf8(query).ok()?;
@@ -22,7 +16,12 @@ pub(super) fn read(query: &[u8]) -> Option<Usual<'_>> {
     let mut timestamp = Given::Absent;
     loop {
         match cursor.rest().first()? {
-            b'm' if name.is_none() && cursor.eat(b"metric=") => name = Some(cursor.literal()?),
+            b'm' if name.is_none() && cursor.eat(b"metric=") => {
+                let rest = cursor.rest();
+                let text = cursor.literal()?;
+                name = name::is_clean_in(rest, text.len()).then_some(text);
+                name?;
+            }
             b'v' if value.is_none() && cursor.eat(b"value=") => value = Some(cursor.number()?),
             b't' if timestamp == Given::Absent && cursor.eat(b"timestamp=") => {
                 timestamp = Given::Unsigned(cursor.ten_digits()?);
@@ -37,7 +36,7 @@ pub(super) fn read(query: &[u8]) -> Option<Usual<'_>> {
         }
     }
     let (name, value, key) = (name?, value?, key?);
-    name::is_clean(name.as_bytes()).then_some(Usual {
+    Some(Usual {
         item: Item {
             metric: Given::Text(name),
             timestamp,
@@ -46,6 +45,7 @@ pub(super) fn read(query: &[u8]) -> Option<Usual<'_>> {
             clean: true,
         },
         key: key.as_bytes(),
+        name_in: None,
     })
 }
 

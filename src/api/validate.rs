@@ -60,7 +60,7 @@ impl Fault {
 
 impl Item<'_> {
     /// All but the name.
-    #[inline]
+    #[inline(always)]
     pub fn check_numbers(&self, rules: &Rules<'_>) -> Result<(u32, f64), Fault> {
         let timestamp = timestamp(&self.timestamp, self.fill, rules)?;
         Ok((timestamp, value(&self.value)?))
@@ -127,7 +127,7 @@ fn timestamp_in_full(given: &Given<'_>, fill: bool, rules: &Rules<'_>) -> Result
 }
 
 /// Python's `float()` of what was given.
-#[inline]
+#[inline(always)]
 pub fn value(given: &Given<'_>) -> Result<f64, Fault> {
     let invalid = |why: &'static str| Err(Fault::new(Problem::InvalidValue, why));
     match *given {

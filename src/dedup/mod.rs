@@ -137,7 +137,37 @@ impl Owner {
 
     /// Decides a group's points in order. Gives the group back when every point is decided, and keeps
     /// it while one waits for the store.
+    #[inline]
     pub fn decide(&mut self, group: Group, accept: &mut impl Accept, now_ms: u64) -> Option<Group> {
+        match self.decide_one(&group, accept) {
+            true => Some(group),
+            false => self.decide_all(group, accept, now_ms),
+        }
+    }
+
+    /// A group of one point that waits for nothing. False: it is another, and nothing was decided.
+    #[inline]
+    fn decide_one(&mut self, group: &Group, accept: &mut impl Accept) -> bool {
+        let run = group.block.all();
+        let ([part], [header]) = (group.parts.as_slice(), run.headers()) else {
+            return false;
+        };
+        let mut counts = Decided::default();
+        match self.fate(header, || run.name()) {
+            Fate::Accept(accepted) => {
+                counts.accept(accepted);
+                accept.accept(run, accepted);
+            }
+            Fate::Duplicate { same } => self.released += counts.duplicate(header, same),
+            // Asked again it is unknown again.
+            Fate::Unknown => return false,
+        }
+        self.count(part.namespace, counts);
+        true
+    }
+
+    #[inline(never)]
+    fn decide_all(&mut self, group: Group, accept: &mut impl Accept, now_ms: u64) -> Option<Group> {
         // Where it is kept if a point of it waits: nearly always none does.
         let open = self.free.last().copied().unwrap_or(self.open.len());
         let mut waiting = 0;
@@ -202,7 +232,7 @@ impl Owner {
     }
 
     /// What becomes of a point. The table knows of one that is accepted from here on.
-    #[inline]
+    #[inline(always)]
     fn fate<'n>(&mut self, header: &Header, name: impl Fn() -> &'n str) -> Fate {
         if header.fill || !(self.check || name().starts_with(ALWAYS_CHECKED)) {
             return Fate::Accept(Accepted::Unmarked);
@@ -266,17 +296,23 @@ impl Owner {
         parked
     }
 
+    #[inline]
     fn count(&mut self, namespace: Option<u16>, counts: Decided) {
         let index = namespace.map_or(0, |index| usize::from(index) + 1);
         if index >= self.decided.len() {
-            // The shard that read it has switched to keys that this one does not know yet.
-            self.decided.resize(index + 1, Decided::default());
+            self.count_from_now(index);
         }
         let sum = &mut self.decided[index];
         sum.accepted += counts.accepted;
         sum.unchecked += counts.unchecked;
         sum.same += counts.same;
         sum.older += counts.older;
+    }
+
+    /// The shard that read it has switched to keys that this one does not know yet.
+    #[cold]
+    fn count_from_now(&mut self, index: usize) {
+        self.decided.resize(index + 1, Decided::default());
     }
 
     fn note(&mut self, evicted: Evicted) {
@@ -428,7 +464,8 @@ mod tests {
     use crate::last::filter::{Filter, Known};
     use crate::point::{Point, PointSink};
     use crate::request::ReadId;
-    use crate::router::{Gathered, NameHasher};
+    use crate::router::{Gathered, NameHasher, Part};
+    use proptest::prelude::*;
 
     #[derive(Default)]
     struct Sent(Vec<(String, u32, Accepted)>);
@@ -497,6 +534,47 @@ mod tests {
             owner.take_released(),
             3 * budget::cost(BLOCK_HEADER_BYTES + 1, 1)
         );
+    }
+
+    proptest! {
+        /// A part without points sends a group the long way.
+        #[test]
+        fn a_point_alone_is_decided_as_among_others(
+            steps in proptest::collection::vec((0..3usize, 0..8u32, 0..5u8, 0..9u8), 1..60),
+        ) {
+            let (mut short, mut long) = (owner(true), owner(true));
+            let (mut sent_short, mut sent_long) = (Sent::default(), Sent::default());
+            for (name, timestamp, fill, event) in steps {
+                let point = [(["a", "b", "c"][name], timestamp, fill == 0)];
+                let mut longer = group(&point);
+                longer.parts.push(Part {
+                    request: 1,
+                    points: 0,
+                    namespace: None,
+                });
+                let decided = short.decide(group(&point), &mut sent_short, 0).is_some();
+                prop_assert_eq!(decided, long.decide(longer, &mut sent_long, 0).is_some());
+                match event {
+                    0 | 1 => {
+                        let mark = |_: &str| (event == 0).then_some(3);
+                        let done = answer(&mut short, &mut sent_short, mark);
+                        prop_assert_eq!(done, answer(&mut long, &mut sent_long, mark));
+                    }
+                    2 => {
+                        short.store_silent(&mut sent_short, |_| {});
+                        long.store_silent(&mut sent_long, |_| {});
+                    }
+                    3 => {
+                        short.store_answers();
+                        long.store_answers();
+                    }
+                    _ => {}
+                }
+                prop_assert_eq!(&sent_short.0, &sent_long.0);
+                prop_assert_eq!(short.decided(), long.decided());
+                prop_assert_eq!(short.take_released(), long.take_released());
+            }
+        }
     }
 
     #[test]

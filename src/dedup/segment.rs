@@ -87,7 +87,7 @@ impl Segment {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn find_slot(&mut self, hash: NameHash) -> Option<&mut Slot> {
         if self.entries == 0 {
             return None;

@@ -132,7 +132,7 @@ impl Table {
     }
 
     /// The same, and the entry may be renewed.
-    #[inline]
+    #[inline(always)]
     pub fn locate(&mut self, hash: NameHash) -> Option<Known<'_>> {
         let segment = segment_of(hash, self.segments.len());
         let slot = self.segments[segment].find_slot(hash)?;

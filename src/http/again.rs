@@ -36,16 +36,18 @@ impl Again {
     }
 
     /// The head that `buffer` begins with, and where it ends; `None` when it has to be read.
-    pub(super) fn head(&self, buffer: &[u8], limits: Limits) -> Option<(Head, usize)> {
-        let framing = self.framing(buffer, limits)?;
-        Some((self.head.framed(framing), self.bytes.len()))
+    pub(super) fn head(&mut self, buffer: &[u8], limits: Limits) -> Option<(Head, usize)> {
+        self.begins(buffer, limits)
+            .then_some((self.head, self.bytes.len()))
     }
 
-    /// The same for a message whose body is there too: where that lies, and the head, of which all but its framing
-    /// holds.
+    /// The same for a message whose body is there too: where that lies, and the head.
     #[inline]
-    pub(super) fn whole(&self, buffer: &[u8], limits: Limits) -> Option<(&Head, Span)> {
-        let Framing::Length(length) = self.framing(buffer, limits)? else {
+    pub(super) fn whole(&mut self, buffer: &[u8], limits: Limits) -> Option<(&Head, Span)> {
+        if !self.begins(buffer, limits) {
+            return None;
+        }
+        let Framing::Length(length) = self.head.framing else {
             return None;
         };
         let start = self.bytes.len();
@@ -53,23 +55,33 @@ impl Again {
         (end <= buffer.len()).then_some((&self.head, Span { start, end }))
     }
 
-    #[inline]
-    fn framing(&self, buffer: &[u8], limits: Limits) -> Option<Framing> {
-        let bytes = buffer.get(..self.bytes.len())?;
-        if self.limits != limits {
-            return None;
-        }
-        if bytes == self.bytes {
-            return Some(self.head.framing);
-        }
-        let length = self.head.length_at?;
+    /// Whether `buffer` begins with this head, which has the length of its body from then on.
+    #[inline(always)]
+    fn begins(&mut self, buffer: &[u8], limits: Limits) -> bool {
+        let Some(bytes) = buffer.get(..self.bytes.len()) else {
+            return false;
+        };
+        self.limits == limits && (bytes == self.bytes || self.lengthen(bytes))
+    }
+
+    /// Takes the `Content-Length` of a head that is this one but for its digits.
+    #[inline(never)]
+    fn lengthen(&mut self, bytes: &[u8]) -> bool {
+        let Some(length) = self.head.length_at else {
+            return false;
+        };
         let same = bytes[..length.start] == self.bytes[..length.start]
             && bytes[length.end..] == self.bytes[length.end..];
         if !same {
-            return None;
+            return false;
         }
         // As many digits as before, or it is not the same head; one that is refused is read in full for the reason.
-        Framing::length(length.slice(bytes), limits.body_bytes_max).ok()
+        let Ok(framing) = Framing::length(length.slice(bytes), self.limits.body_bytes_max) else {
+            return false;
+        };
+        self.bytes[length.start..length.end].copy_from_slice(length.slice(bytes));
+        self.head.framing = framing;
+        true
     }
 
     /// A whole message that begins with this head but for its query: the head, and where query and body lie. A query

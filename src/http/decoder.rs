@@ -111,23 +111,27 @@ impl Decoder {
 
     /// A message that is there as a whole, under the last one's head: nothing of it has to be remembered.
     #[inline]
-    fn whole_again(&self, buffer: &[u8]) -> Option<(&Head, Span)> {
-        self.usable()?.whole(buffer, self.limits)
+    fn whole_again(&mut self, buffer: &[u8]) -> Option<(&Head, Span)> {
+        let limits = self.limits;
+        self.usable()?.whole(buffer, limits)
     }
 
     /// The same for one whose head has another query.
     #[inline]
-    fn another_query(&self, buffer: &[u8]) -> Option<(&Head, Span, Span)> {
-        self.usable()?.query(buffer, self.limits)
+    fn another_query(&mut self, buffer: &[u8]) -> Option<(&Head, Span, Span)> {
+        let limits = self.limits;
+        self.usable()?.query(buffer, limits)
     }
 
     /// The last head, where a message begins and nothing was lost before it.
     #[inline]
-    fn usable(&self) -> Option<&Again> {
+    fn usable(&mut self) -> Option<&mut Again> {
         let fresh = self.pending.is_none() && self.refused.is_none() && self.scan.is_fresh();
-        self.last.as_ref().filter(|_| fresh)
+        self.last.as_mut().filter(|_| fresh)
     }
 
+    // A head that is read takes much of the stack, which the way of nearly all messages should not ask for.
+    #[inline(never)]
     fn advance(&mut self, buffer: &mut [u8]) -> Result<Option<(Head, Span, usize)>, Refusal> {
         if let Some(refusal) = self.refused {
             return Err(refusal);
@@ -154,7 +158,7 @@ impl Decoder {
 
     fn read_head(&mut self, buffer: &[u8]) -> Result<Option<Pending>, Refusal> {
         let fresh = self.scan.is_fresh();
-        let known = self.last.as_ref().filter(|_| fresh);
+        let known = self.last.as_mut().filter(|_| fresh);
         let known = known.and_then(|last| last.head(buffer, self.limits));
         let (head, end) = match known {
             Some(known) => known,

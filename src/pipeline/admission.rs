@@ -10,7 +10,8 @@ use crate::telemetry::counters::{Discard, Reject};
 
 impl Pipeline {
     /// Reserves for the points that were gathered. `answer`, once `owners` have decided, if there is room.
-    #[inline]
+    // On the way of every request: what it takes and gives does not fit into registers.
+    #[inline(always)]
     pub(super) fn reserve(
         &mut self,
         id: ReadId,
@@ -21,17 +22,35 @@ impl Pipeline {
     ) -> Due {
         let reserved = self.budgets.reserve(self.gathered.needs());
         self.pressed = reserved.is_err();
-        let (problem, refusal) = match reserved {
-            Ok(()) => {
-                self.count(tally, None);
-                if let Some(answer) = &answer {
-                    self.note(tally, None, answer, now);
-                }
-                *owners = self.gathered.commit(self.reads.len(id), tally.namespace);
-                return answer;
-            }
-            Err(Refused::Full) => (Problem::Busy, verdict::busy(RETRY_AFTER_SECONDS)),
-            Err(Refused::TooLarge) => (Problem::LargerThanBudget, verdict::larger_than_budget()),
+        if let Err(refused) = reserved {
+            return self.refuse_points(tally, refused, now);
+        }
+        self.count(tally, None);
+        if let Some(answer) = &answer {
+            self.note(tally, None, answer, now);
+        }
+        *owners = self.gathered.commit(self.reads.len(id), tally.namespace);
+        answer
+    }
+
+    /// The same of points some of which were left out: the answer says which.
+    #[inline(never)]
+    pub(super) fn reserve_partly(
+        &mut self,
+        id: ReadId,
+        tally: &Tally,
+        answer: Answer,
+        now: Now,
+        owners: &mut u16,
+    ) -> Due {
+        self.reserve(id, tally, Some(Box::new(answer)), now, owners)
+    }
+
+    #[cold]
+    fn refuse_points(&mut self, tally: &Tally, refused: Refused, now: Now) -> Due {
+        let (problem, refusal) = match refused {
+            Refused::Full => (Problem::Busy, verdict::busy(RETRY_AFTER_SECONDS)),
+            Refused::TooLarge => (Problem::LargerThanBudget, verdict::larger_than_budget()),
         };
         self.gathered.rollback();
         self.count(tally, Some(problem));
@@ -40,6 +59,7 @@ impl Pipeline {
     }
 
     /// Counts what a request's points came to; with a problem, all of them were rejected for it.
+    #[inline]
     pub(super) fn count(&mut self, tally: &Tally, problem: Option<Problem>) {
         let received = u64::from(tally.received);
         let points = &mut self.counters.points;

@@ -2,7 +2,7 @@
 //! one. What is under way belongs to its connection; the runtime only comes back to go on.
 
 use super::{Connection, Now, PARSED_ANYWAY_BYTES, Pipeline, RETRY_AFTER_SECONDS};
-use crate::api::verdict;
+use crate::api::{route, verdict};
 use crate::http::encoding::{Fault, Inflater};
 use crate::http::response::{Answer, ReplyTo};
 use crate::http::{Held, Message};
@@ -23,6 +23,8 @@ impl Inflating {
 
 impl Pipeline {
     /// Begins to decode. Most bodies are done within the slice and are never copied.
+    // What inflates is made on the stack, which other requests should not have to ask for: each of its pages is touched.
+    #[inline(never)]
     pub(super) fn encoded(
         &mut self,
         connection: &mut Connection,
@@ -51,12 +53,18 @@ impl Pipeline {
     }
 
     /// Goes on with what the connection has under way. True when that request is through.
+    #[inline]
     pub(super) fn go_on(
         &mut self,
         connection: &mut Connection,
         slice: &mut usize,
         now: Now,
     ) -> bool {
+        connection.inflating.is_none() || self.inflate_on(connection, slice, now)
+    }
+
+    #[inline(never)]
+    fn inflate_on(&mut self, connection: &mut Connection, slice: &mut usize, now: Now) -> bool {
         let Some(mut inflating) = connection.inflating.take() else {
             return true;
         };
@@ -105,7 +113,7 @@ impl Pipeline {
         answer: Answer,
         to: ReplyTo,
     ) {
-        let endpoint = super::endpoint(message.path);
+        let endpoint = super::counted(route::Endpoint::of(message.path));
         let answer = Some(Box::new(answer));
         self.reads
             .push(connection.read, Some(endpoint), answer, 0, to);

@@ -316,7 +316,7 @@ impl Pipeline {
     }
 
     fn request(&mut self, id: ReadId, message: &Message<'_>, to: ReplyTo, now: Now) {
-        let endpoint = endpoint(message.path);
+        let endpoint = route::Endpoint::of(message.path);
         let mut owners = 0;
         let large = message.body.len() > PARSED_ANYWAY_BYTES;
         let answer = if large && self.pressed && self.budgets.exhausted() {
@@ -326,11 +326,11 @@ impl Pipeline {
             let sink = &mut self.gathered;
             match self
                 .api
-                .decide(message, now.unix_seconds, &mut self.scratch, sink)
+                .decide_at(endpoint, message, now.unix_seconds, &mut self.scratch, sink)
             {
                 Decision::Points(ref tally) => self.reserve(id, tally, None, now, &mut owners),
                 Decision::Partly { answer, tally } => {
-                    self.reserve(id, &tally, Some(Box::new(answer)), now, &mut owners)
+                    self.reserve_partly(id, &tally, answer, now, &mut owners)
                 }
                 Decision::Answer { answer, tally } => {
                     self.gathered.rollback();
@@ -349,6 +349,7 @@ impl Pipeline {
                 }
             }
         };
+        let endpoint = counted(endpoint);
         self.reads.push(id, Some(endpoint), answer, owners, to);
     }
 
@@ -367,7 +368,7 @@ impl Pipeline {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn take_group(&mut self, owner: usize, id: ReadId) -> Option<Group> {
         let group = self.gathered.take(owner, id)?;
         if id != ReadId::NOBODY {
@@ -475,8 +476,8 @@ impl Pipeline {
     }
 }
 
-fn endpoint(path: &[u8]) -> Endpoint {
-    match route::Endpoint::of(path) {
+fn counted(endpoint: Option<route::Endpoint>) -> Endpoint {
+    match endpoint {
         Some(route::Endpoint::MetricData) => Endpoint::MetricData,
         Some(route::Endpoint::MetricDataPost) => Endpoint::MetricDataPost,
         Some(route::Endpoint::PopulateMetric) => Endpoint::PopulateMetric,

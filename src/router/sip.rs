@@ -18,7 +18,7 @@ impl Sip13 {
         ])
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn hash(&self, text: &[u8]) -> u128 {
         let Sip13(mut state) = *self;
         let (words, rest) = text.as_chunks::<8>();
@@ -44,14 +44,14 @@ impl Sip13 {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn absorb(state: &mut [u64; 4], word: u64) {
     state[3] ^= word;
     round(state);
     state[0] ^= word;
 }
 
-#[inline]
+#[inline(always)]
 fn squeeze(state: &mut [u64; 4]) -> u64 {
     round(state);
     round(state);
@@ -59,7 +59,7 @@ fn squeeze(state: &mut [u64; 4]) -> u64 {
     state[0] ^ state[1] ^ state[2] ^ state[3]
 }
 
-#[inline]
+#[inline(always)]
 fn round([v0, v1, v2, v3]: &mut [u64; 4]) {
     *v0 = v0.wrapping_add(*v1);
     *v1 = v1.rotate_left(13) ^ *v0;
