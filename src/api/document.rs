@@ -81,7 +81,7 @@ fn set<'i>(item: &mut Item<'i>, name: &str, value: &[Node<'i>]) {
         "value" => item.value = json::given(value),
         "fill" => {
             let fill = json::given(value);
-            item.fill = matches!(fill, Given::Bool(true) | Given::Text("true" | "True"));
+            item.fill = matches!(fill, Given::True | Given::Text("true" | "True"));
         }
         _ => {}
     }

@@ -211,7 +211,7 @@ fn number<'i>(value: &[Node<'i>]) -> Option<Given<'i>> {
     match json::given(value) {
         // A bare NaN or 1e400 arrives here as a text: it is a number that is not finite.
         Given::Text(text) if second_look::quotes(text.as_bytes()) => Some(Given::Float(f64::NAN)),
-        Given::Text(_) | Given::Bool(_) => None,
+        Given::Text(_) | Given::False | Given::True => None,
         given => Some(given),
     }
 }

@@ -121,6 +121,14 @@ pub fn read_tuple(bytes: &[u8]) -> Option<(&str, u32, f64, usize)> {
     ))
 }
 
+/// The name of a tuple in a frame, by where it begins.
+#[inline]
+pub fn name_at(frame: &[u8], at: usize) -> &[u8] {
+    let (before, name) = frame.split_at(at);
+    let length = before.last_chunk().expect("a tuple begins before its name");
+    &name[..u32::from_le_bytes(*length) as usize]
+}
+
 /// Starts a frame at the end of `out`; give what it returns to [`close`] after the tuples.
 #[must_use]
 pub fn open(out: &mut Vec<u8>) -> usize {

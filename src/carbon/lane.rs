@@ -58,29 +58,59 @@ pub enum Accepted {
     Unmarked,
 }
 
-/// A point's place in a frame, and the mark its delivery writes.
+/// The mark that a point's delivery writes, and where its name stands in the frame. Half a line of memory: each is written, and
+/// read a redo window later, when it has left every cache.
 #[derive(Debug)]
-struct Marking {
-    hash: NameHash,
-    mark: Mark,
+pub struct Marking {
+    /// Two halves instead of one `u128`, whose alignment would cost half as much again.
+    hash: [u64; 2],
+    value: f64,
+    timestamp: u32,
+    /// And [`UNCHECKED`].
     name_at: u32,
-    name_len: u16,
-    unchecked: bool,
 }
+
+const _: () = assert!(size_of::<Marking>() == 32);
+
+/// Frames are bounded by `frame_bytes_max`, far below 2 GiB.
+const UNCHECKED: u32 = 1 << 31;
 
 impl Marking {
     #[inline]
     fn new(header: &Header, name_at: usize, accepted: Accepted) -> Marking {
+        let unchecked = match accepted {
+            Accepted::Unchecked => UNCHECKED,
+            Accepted::Live | Accepted::Unmarked => 0,
+        };
         Marking {
-            hash: header.hash,
-            mark: Mark {
-                timestamp: header.timestamp,
-                value: Some(header.value),
-            },
-            name_at: name_at as u32,
-            name_len: header.name_bytes,
-            unchecked: accepted == Accepted::Unchecked,
+            hash: [header.hash as u64, (header.hash >> 64) as u64],
+            value: header.value,
+            timestamp: header.timestamp,
+            name_at: name_at as u32 | unchecked,
         }
+    }
+
+    #[inline]
+    pub fn hash(&self) -> NameHash {
+        let [low, high] = self.hash;
+        NameHash::from(low) | NameHash::from(high) << 64
+    }
+
+    #[inline]
+    pub fn mark(&self) -> Mark {
+        Mark {
+            timestamp: self.timestamp,
+            value: Some(self.value),
+        }
+    }
+
+    #[inline]
+    pub fn unchecked(&self) -> bool {
+        self.name_at & UNCHECKED != 0
+    }
+
+    fn name_at(&self) -> usize {
+        (self.name_at & !UNCHECKED) as usize
     }
 }
 
@@ -173,29 +203,33 @@ impl Frame {
         (self.points, self.cost, self.opened_ms) = (0, 0, 0);
     }
 
-    /// Of its marks, in their order.
-    pub fn hashes(&self) -> impl Iterator<Item = NameHash> {
-        self.markings.iter().map(|marking| marking.hash)
+    /// The marks that its delivery allows, in order.
+    pub fn markings(&self) -> &[Marking] {
+        &self.markings
     }
 
-    /// The marks that its delivery allows: hash, name, mark, and whether it was accepted unchecked. The names are
-    /// brought together in `names`, which is kept for its memory only: one long text is checked faster than many
-    /// short ones.
-    pub fn marks<'f>(
+    /// Some of its markings with their names. These are brought together in `names`, which is kept for its memory only.
+    pub fn named<'f>(
         &'f self,
+        markings: impl Iterator<Item = &'f Marking> + Clone,
         names: &'f mut Vec<u8>,
-    ) -> impl Iterator<Item = (NameHash, &'f str, Mark, bool)> {
+        protocol: Protocol,
+    ) -> impl Iterator<Item = (&'f Marking, &'f str)> {
+        let name = move |marking: &Marking| match protocol {
+            Protocol::Pickle => frame::name_at(&self.bytes, marking.name_at()),
+            Protocol::Line => line::name_at(&self.bytes, marking.name_at()),
+        };
         names.clear();
-        for m in &self.markings {
-            let name = &self.bytes[m.name_at as usize..][..m.name_len as usize];
-            names.extend_from_slice(name);
-        }
-        let names = simdutf8::basic::from_utf8(names);
-        let mut rest = names.expect("a name was a str when it was pushed");
-        self.markings.iter().map(move |m| {
-            let (name, after) = rest.split_at(m.name_len as usize);
+        markings
+            .clone()
+            .for_each(|marking| names.extend_from_slice(name(marking)));
+        // One long text is checked faster than many short ones.
+        let text = simdutf8::basic::from_utf8(names);
+        let mut rest = text.expect("a name was a str when it was pushed");
+        markings.map(move |marking| {
+            let (name, after) = rest.split_at(name(marking).len());
             rest = after;
-            (m.hash, name, m.mark, m.unchecked)
+            (marking, name)
         })
     }
 
@@ -213,7 +247,7 @@ impl Frame {
             };
             let (name, timestamp, value, len) = read.expect("it was written here");
             let at = name.as_ptr() as usize - self.bytes.as_ptr() as usize;
-            let marked = markings.next_if(|marking| marking.name_at as usize == at);
+            let marked = markings.next_if(|marking| marking.name_at() == at);
             each(Point {
                 name,
                 timestamp,
@@ -385,12 +419,15 @@ mod tests {
                 })
                 .collect();
             assert_eq!(read, expected, "{protocol:?}");
+            let mut names = b"of another frame".to_vec();
+            let marks: Vec<_> = frame
+                .named(frame.markings().iter(), &mut names, protocol)
+                .map(|(m, name)| (m.hash(), name, m.mark(), m.unchecked()))
+                .collect();
             let mark = |timestamp, value| Mark {
                 timestamp,
                 value: Some(value),
             };
-            let mut names = b"of another frame".to_vec();
-            let marks: Vec<_> = frame.marks(&mut names).collect();
             let live = (1, "a.b", mark(5, 0.1), false);
             let unchecked = (1, "métrique.é", mark(7, 1e16), true);
             assert_eq!(marks, [live, unchecked], "{protocol:?}");

@@ -49,6 +49,13 @@ pub fn parse_line(line: &[u8]) -> Result<Line<'_>, LineError> {
     }
 }
 
+/// The name of a line in a frame, by where it begins.
+pub fn name_at(frame: &[u8], at: usize) -> &[u8] {
+    let line = &frame[at..];
+    let length = memchr::memchr(b' ', line).expect("a value follows a name");
+    &line[..length]
+}
+
 /// Reads back what [`push_line`] wrote: name, timestamp, value, and the line's length.
 #[must_use]
 pub fn read_line(bytes: &[u8]) -> Option<(&str, u32, f64, usize)> {

@@ -7,7 +7,7 @@
 //! be sent again is *gone*: only then may the journal forget it.
 
 use super::frame::Encoded;
-pub use super::lane::{Accepted, Frame, Lane, Limits};
+pub use super::lane::{Accepted, Frame, Lane, Limits, Marking};
 use super::lane::{Queue, Sent};
 use crate::config::Protocol;
 use crate::point::{Header, NameHash, Point, Run};
@@ -375,7 +375,9 @@ pub(super) mod tests {
     /// What was delivered, as the names in it.
     fn names(delivered: &mut Vec<(String, Delivery)>) -> impl FnMut(&Frame, Delivery) + '_ {
         |frame, delivery| {
-            for (_, name, mark, _) in frame.marks(&mut Vec::new()) {
+            let names = &mut Vec::new();
+            for (marking, name) in frame.named(frame.markings().iter(), names, LIMITS.protocol) {
+                let mark = marking.mark();
                 assert_eq!((mark.timestamp, mark.value), (5, Some(1.0)));
                 delivered.push((name.to_owned(), delivery));
             }

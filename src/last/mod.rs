@@ -8,6 +8,7 @@ pub mod layers;
 pub mod redis;
 pub mod resp;
 pub mod text;
+mod waiting;
 pub mod writer;
 
 /// The keyed hash of a name.

@@ -9,10 +9,10 @@
 //! connection given up ([`Writer::lost`]) writes nothing any more: Redis may still read what was sent
 //! on a socket that was closed in order, so reset it (linger 0).
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::VecDeque;
 
 use super::Mark;
+use super::waiting::Waiting;
 use crate::point::NameHash;
 
 /// A name longer than this gives its memory back when its slot becomes free: most names are shorter,
@@ -32,15 +32,15 @@ enum Stage {
     /// In the queue of look-ups, or in one under way.
     Unchecked,
     Looking,
-    /// In the queue of writes, or in one under way with this timestamp.
+    /// In the queue of writes, or in one under way.
     Ready,
-    Writing(u32),
+    Writing,
 }
 
 struct Slot {
     name: String,
     hash: NameHash,
-    /// The newest that came.
+    /// What is written, while it is.
     mark: Mark,
     stage: Stage,
 }
@@ -50,27 +50,12 @@ struct Batch {
     slots: Vec<u32>,
 }
 
-/// Names hash to themselves: they are keyed hashes already.
-#[derive(Default)]
-struct Identity(u64);
-
-impl Hasher for Identity {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("only u128 keys");
-    }
-    fn write_u128(&mut self, hash: u128) {
-        self.0 = hash as u64;
-    }
-}
-
 pub struct Writer {
     marks_max: usize,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    by_hash: HashMap<NameHash, u32, BuildHasherDefault<Identity>>,
+    /// The newest mark that came for each metric that has a slot.
+    newest: Waiting,
     unchecked: VecDeque<u32>,
     ready: VecDeque<u32>,
     under_way: VecDeque<Batch>,
@@ -114,7 +99,7 @@ impl Writer {
             marks_max,
             slots: Vec::new(),
             free: Vec::new(),
-            by_hash: HashMap::default(),
+            newest: Waiting::default(),
             unchecked: VecDeque::new(),
             ready: VecDeque::new(),
             under_way: VecDeque::new(),
@@ -125,7 +110,7 @@ impl Writer {
 
     /// Metrics whose mark waits or is under way.
     pub fn waiting(&self) -> usize {
-        self.by_hash.len()
+        self.newest.len()
     }
 
     /// Whether there is something to write.
@@ -138,55 +123,53 @@ impl Writer {
         self.refused_marks
     }
 
-    /// Brings what [`Writer::push`] will look at into the CPU's cache: these loads do not depend on each other, and
-    /// those of one push on the next do.
+    /// Brings what [`Writer::renew`] will look at into the CPU's cache: these loads do not depend on each other, and
+    /// those of one look-up on the next do.
     pub fn touch(&self, hashes: impl Iterator<Item = NameHash>) {
-        let seen = hashes.fold(0, |seen, hash| {
-            let slot = self.by_hash.get(&hash);
-            seen ^ slot.map_or(0, |&slot| self.slots[slot as usize].mark.timestamp)
-        });
+        let seen = hashes.fold(0, |seen, hash| seen ^ self.newest.touch(hash));
         std::hint::black_box(seen);
+    }
+
+    /// A mark of a metric that waits already, which is all but one between two writes. `false`: it does not.
+    #[inline]
+    pub fn renew(&mut self, hash: NameHash, mark: Mark) -> bool {
+        // Whatever the slot waits for still holds: a mark in it that was checked is newer than
+        // the store's, and so is a newer one.
+        let newest = self.newest.find(hash);
+        newest.map(|newest| newest.raise(mark)).is_some()
     }
 
     /// `unchecked`: the point was accepted without knowing what the store holds.
     pub fn push(&mut self, name: &str, hash: NameHash, mark: Mark, unchecked: bool) -> Pushed {
-        if let Some(&slot) = self.by_hash.get(&hash) {
-            // Whatever the slot waits for still holds: a mark in it that was checked is newer than
-            // the store's, and so is a newer one.
-            let slot = &mut self.slots[slot as usize];
-            if mark.timestamp > slot.mark.timestamp {
-                slot.mark = mark;
-            }
-            return Pushed::Waiting;
+        if self.newest.len() >= self.marks_max {
+            return match self.renew(hash, mark) {
+                true => Pushed::Waiting,
+                false => {
+                    self.refused_marks += 1;
+                    Pushed::Full
+                }
+            };
         }
-        if self.by_hash.len() >= self.marks_max {
-            self.refused_marks += 1;
-            return Pushed::Full;
+        if !self.newest.insert(hash, mark) {
+            return Pushed::Waiting;
         }
         let (stage, queue) = match unchecked {
             true => (Stage::Unchecked, &mut self.unchecked),
             false => (Stage::Ready, &mut self.ready),
         };
-        let index = match self.free.pop() {
-            Some(index) => {
-                let slot = &mut self.slots[index as usize];
-                slot.name.push_str(name);
-                (slot.hash, slot.mark, slot.stage) = (hash, mark, stage);
-                index
-            }
-            None => {
-                let name = name.to_owned();
-                self.slots.push(Slot {
-                    name,
-                    hash,
-                    mark,
-                    stage,
-                });
-                self.slots.len() as u32 - 1
-            }
-        };
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot {
+                name: String::new(),
+                hash,
+                mark,
+                stage,
+            });
+            self.slots.len() as u32 - 1
+        });
+        let slot = &mut self.slots[index as usize];
+        slot.name.push_str(name);
+        (slot.hash, slot.mark, slot.stage) = (hash, mark, stage);
         queue.push_back(index);
-        self.by_hash.insert(hash, index);
         Pushed::Waiting
     }
 
@@ -196,7 +179,10 @@ impl Writer {
         let slots: Vec<u32> = self.ready.drain(..taken).collect();
         for &slot in &slots {
             let slot = &mut self.slots[slot as usize];
-            slot.stage = Stage::Writing(slot.mark.timestamp);
+            slot.stage = Stage::Writing;
+            if let Some(newest) = self.newest.find(slot.hash) {
+                slot.mark = newest.mark();
+            }
         }
         let id = self.begin(slots)?;
         Some(Writes { id, writer: self })
@@ -238,7 +224,7 @@ impl Writer {
         for (index, found) in slots.into_iter().zip(found) {
             let slot = &mut self.slots[index as usize];
             match found {
-                Some(found) if found.timestamp >= slot.mark.timestamp => {
+                Some(found) if self.newest.settle(slot.hash, found.timestamp) => {
                     newer.push((slot.hash, found.timestamp));
                     self.release(index);
                 }
@@ -255,15 +241,13 @@ impl Writer {
     pub fn stored(&mut self, id: u64, saved: &mut Vec<(NameHash, u32)>) {
         for index in self.end(id).unwrap_or_default() {
             let slot = &mut self.slots[index as usize];
-            let Stage::Writing(timestamp) = slot.stage else {
-                unreachable!("its batch was under way");
-            };
+            let timestamp = slot.mark.timestamp;
             saved.push((slot.hash, timestamp));
-            if slot.mark.timestamp > timestamp {
+            if self.newest.settle(slot.hash, timestamp) {
+                self.release(index);
+            } else {
                 slot.stage = Stage::Ready;
                 self.ready.push_back(index);
-            } else {
-                self.release(index);
             }
         }
     }
@@ -295,7 +279,7 @@ impl Writer {
         let slot = &mut self.slots[index as usize];
         let (stage, queue) = match slot.stage {
             Stage::Unchecked | Stage::Looking => (Stage::Unchecked, &mut self.unchecked),
-            Stage::Ready | Stage::Writing(_) => (Stage::Ready, &mut self.ready),
+            Stage::Ready | Stage::Writing => (Stage::Ready, &mut self.ready),
         };
         slot.stage = stage;
         queue.push_back(index);
@@ -303,7 +287,6 @@ impl Writer {
 
     fn release(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
-        self.by_hash.remove(&slot.hash);
         slot.name.clear();
         slot.name.shrink_to(FREE_NAME_BYTES_MAX);
         self.free.push(index);
@@ -313,6 +296,7 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use std::collections::HashMap;
 
     use super::*;
 
@@ -321,6 +305,16 @@ mod tests {
             timestamp,
             value: Some(f64::from(timestamp)),
         }
+    }
+
+    fn push(
+        writer: &mut Writer,
+        name: &str,
+        hash: NameHash,
+        timestamp: u32,
+        unchecked: bool,
+    ) -> Pushed {
+        writer.push(name, hash, mark(timestamp), unchecked)
     }
 
     fn written(writer: &mut Writer) -> (u64, Vec<(String, u32)>) {
@@ -335,11 +329,11 @@ mod tests {
     fn a_metric_waits_once_with_its_newest_mark_and_is_in_one_command_at_a_time() {
         let mut writer = Writer::new(10);
         for timestamp in [5, 7, 6] {
-            writer.push("a", 1, mark(timestamp), false);
+            push(&mut writer, "a", 1, timestamp, false);
         }
         let (id, marks) = written(&mut writer);
         assert_eq!(marks, [("a".to_owned(), 7)]);
-        writer.push("a", 1, mark(8), false);
+        push(&mut writer, "a", 1, 8, false);
         assert!(writer.take_batch(10).is_none());
         let mut saved = Vec::new();
         writer.stored(id, &mut saved);
@@ -351,7 +345,7 @@ mod tests {
     fn what_was_not_checked_is_looked_up_first_and_dropped_when_the_store_is_as_new() {
         let mut writer = Writer::new(10);
         for (name, hash) in [("a", 1), ("b", 2), ("c", 3)] {
-            writer.push(name, hash, mark(5), true);
+            push(&mut writer, name, hash, 5, true);
         }
         assert!(writer.take_batch(10).is_none());
         let names = writer.take_unchecked(10).expect("three names");
@@ -367,15 +361,15 @@ mod tests {
     #[test]
     fn a_full_writer_turns_new_metrics_away_and_still_merges() {
         let mut writer = Writer::new(1);
-        assert_eq!(writer.push("a", 1, mark(5), false), Pushed::Waiting);
-        assert_eq!(writer.push("b", 2, mark(5), false), Pushed::Full);
-        assert_eq!(writer.push("a", 1, mark(6), false), Pushed::Waiting);
+        assert_eq!(push(&mut writer, "a", 1, 5, false), Pushed::Waiting);
+        assert_eq!(push(&mut writer, "b", 2, 5, false), Pushed::Full);
+        assert_eq!(push(&mut writer, "a", 1, 6, false), Pushed::Waiting);
         assert_eq!((writer.waiting(), writer.refused_marks()), (1, 1));
         let (id, marks) = written(&mut writer);
         assert_eq!(marks, [("a".to_owned(), 6)]);
         writer.stored(id, &mut Vec::new());
         let long = "b".repeat(4096);
-        assert_eq!(writer.push(&long, 2, mark(5), false), Pushed::Waiting);
+        assert_eq!(push(&mut writer, &long, 2, 5, false), Pushed::Waiting);
         let (id, marks) = written(&mut writer);
         assert_eq!(marks, [(long, 5)]);
         writer.stored(id, &mut Vec::new());
@@ -432,7 +426,7 @@ mod tests {
                     }
                     let name = format!("m{hash}");
                     let unchecked = known.is_none();
-                    let pushed = self.writer.push(&name, hash, mark(timestamp), unchecked);
+                    let pushed = push(&mut self.writer, &name, hash, timestamp, unchecked);
                     if pushed == Pushed::Waiting {
                         let newest = self.newest.entry(name).or_default();
                         *newest = timestamp.max(*newest);

@@ -189,8 +189,7 @@ pub struct Pipeline {
     pub effects: Effects,
     /// Kept for its memory: marks of one batch on their way to the table.
     settled: Vec<(NameHash, u32)>,
-    /// Likewise: the names of one frame that was delivered.
-    names: Vec<u8>,
+    newcomers: sinks::Newcomers,
     /// A budget has refused since the last success: look at them before parsing.
     pressed: bool,
     /// Responses say `Connection: close`.
@@ -228,7 +227,7 @@ impl Pipeline {
             refused: Refusals::default(),
             effects: Effects::default(),
             settled: Vec::new(),
-            names: Vec::new(),
+            newcomers: sinks::Newcomers::default(),
             pressed: false,
             draining: false,
             stopping: false,

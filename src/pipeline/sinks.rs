@@ -2,7 +2,7 @@
 
 use super::{Now, Pipeline};
 use crate::budget::Budgets;
-use crate::carbon::outbound::{Accepted, Delivery, Frame, Lane, Outbound};
+use crate::carbon::outbound::{Accepted, Delivery, Frame, Lane, Marking, Outbound};
 use crate::dedup::{Accept, Owner};
 use crate::journal::Journal;
 use crate::last::Mark;
@@ -14,6 +14,9 @@ use crate::telemetry::latency::Stage;
 
 /// Points of our own series that may wait for carbon: about an hour of them. Newer ones are left out.
 const OWN_POINTS_MAX: u64 = 1000;
+
+/// Marks whose places in the writer are fetched together: 16 KiB of cache lines, half of a first-level cache.
+const TOUCHED_AHEAD: usize = 256;
 
 /// Accepted points go into the journal and into the outbound, encoded once, and beside.
 pub(super) struct Into<'a> {
@@ -37,6 +40,13 @@ impl Accept for Into<'_> {
     }
 }
 
+/// Of marks on their way to the writer: those whose metrics have none waiting there. Kept for its memory.
+#[derive(Default)]
+pub(super) struct Newcomers {
+    places: Vec<usize>,
+    names: Vec<u8>,
+}
+
 impl Pipeline {
     /// Runs one step of the outbound that may deliver frames, and books what it delivers.
     pub(super) fn delivered(
@@ -54,9 +64,10 @@ impl Pipeline {
             journal,
             recovered,
             populate,
-            names,
+            newcomers,
             ..
         } = self;
+        let protocol = outbound.protocol();
         step(outbound, &mut |frame, delivery| {
             if frame.lane == Lane::Own {
                 counters.own_series.sent += u64::from(frame.points);
@@ -76,9 +87,18 @@ impl Pipeline {
                 Lane::Recovered => recovered.delivered(frame.cost),
                 Lane::Own => {}
             }
-            writer.touch(frame.hashes());
-            for (hash, name, mark, unchecked) in frame.marks(names) {
-                writer.push(name, hash, mark, unchecked);
+            for some in frame.markings().chunks(TOUCHED_AHEAD) {
+                writer.touch(some.iter().map(Marking::hash));
+                newcomers.places.clear();
+                for (place, marking) in some.iter().enumerate() {
+                    if !writer.renew(marking.hash(), marking.mark()) {
+                        newcomers.places.push(place);
+                    }
+                }
+                let new = newcomers.places.iter().map(|&place| &some[place]);
+                for (marking, name) in frame.named(new, &mut newcomers.names, protocol) {
+                    writer.push(name, marking.hash(), marking.mark(), marking.unchecked());
+                }
             }
         });
         let gone = outbound.take_gone();
