@@ -9,10 +9,11 @@
 //! connection given up ([`Writer::lost`]) writes nothing any more: Redis may still read what was sent
 //! on a socket that was closed in order, so reset it (linger 0).
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 
 use super::Mark;
+use super::places::{ByHash, Pieces};
 use crate::point::NameHash;
 
 /// A name longer than this gives its memory back when its slot becomes free: most names are shorter,
@@ -50,27 +51,11 @@ struct Batch {
     slots: Vec<u32>,
 }
 
-/// Names hash to themselves: they are keyed hashes already.
-#[derive(Default)]
-struct Identity(u64);
-
-impl Hasher for Identity {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("only u128 keys");
-    }
-    fn write_u128(&mut self, hash: u128) {
-        self.0 = hash as u64;
-    }
-}
-
 pub struct Writer {
     marks_max: usize,
-    slots: Vec<Slot>,
+    slots: Pieces<Slot>,
     free: Vec<u32>,
-    by_hash: HashMap<NameHash, u32, BuildHasherDefault<Identity>>,
+    by_hash: ByHash,
     unchecked: VecDeque<u32>,
     ready: VecDeque<u32>,
     under_way: VecDeque<Batch>,
@@ -88,7 +73,7 @@ impl Writes<'_> {
     pub fn marks(&self) -> impl ExactSizeIterator<Item = (&str, Mark)> + Clone {
         let slots = self.writer.newest_batch().iter();
         slots.map(|&slot| {
-            let slot = &self.writer.slots[slot as usize];
+            let slot = &self.writer.slots[slot];
             (slot.name.as_str(), slot.mark)
         })
     }
@@ -103,7 +88,7 @@ pub struct Names<'w> {
 impl Names<'_> {
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let slots = self.writer.newest_batch().iter();
-        slots.map(|&slot| self.writer.slots[slot as usize].name.as_str())
+        slots.map(|&slot| self.writer.slots[slot].name.as_str())
     }
 }
 
@@ -112,9 +97,9 @@ impl Writer {
     pub fn new(marks_max: usize) -> Self {
         Writer {
             marks_max,
-            slots: Vec::new(),
+            slots: Pieces::default(),
             free: Vec::new(),
-            by_hash: HashMap::default(),
+            by_hash: ByHash::default(),
             unchecked: VecDeque::new(),
             ready: VecDeque::new(),
             under_way: VecDeque::new(),
@@ -125,7 +110,7 @@ impl Writer {
 
     /// Metrics whose mark waits or is under way.
     pub fn waiting(&self) -> usize {
-        self.by_hash.len()
+        self.slots.len() - self.free.len()
     }
 
     /// Whether there is something to write.
@@ -142,24 +127,28 @@ impl Writer {
     /// those of one push on the next do.
     pub fn touch(&self, hashes: impl Iterator<Item = NameHash>) {
         let seen = hashes.fold(0, |seen, hash| {
-            let slot = self.by_hash.get(&hash);
-            seen ^ slot.map_or(0, |&slot| self.slots[slot as usize].mark.timestamp)
+            let slot = self.by_hash.get(hash);
+            seen ^ slot.map_or(0, |slot| self.slots[slot].mark.timestamp)
         });
         std::hint::black_box(seen);
     }
 
     /// `unchecked`: the point was accepted without knowing what the store holds.
     pub fn push(&mut self, name: &str, hash: NameHash, mark: Mark, unchecked: bool) -> Pushed {
-        if let Some(&slot) = self.by_hash.get(&hash) {
-            // Whatever the slot waits for still holds: a mark in it that was checked is newer than
-            // the store's, and so is a newer one.
-            let slot = &mut self.slots[slot as usize];
-            if mark.timestamp > slot.mark.timestamp {
-                slot.mark = mark;
+        let waiting = self.waiting();
+        let vacant = match self.by_hash.entry(hash) {
+            Entry::Occupied(slot) => {
+                // Whatever the slot waits for still holds: a mark in it that was checked is newer than
+                // the store's, and so is a newer one.
+                let slot = &mut self.slots[*slot.get()];
+                if mark.timestamp > slot.mark.timestamp {
+                    slot.mark = mark;
+                }
+                return Pushed::Waiting;
             }
-            return Pushed::Waiting;
-        }
-        if self.by_hash.len() >= self.marks_max {
+            Entry::Vacant(vacant) => vacant,
+        };
+        if waiting >= self.marks_max {
             self.refused_marks += 1;
             return Pushed::Full;
         }
@@ -169,7 +158,7 @@ impl Writer {
         };
         let index = match self.free.pop() {
             Some(index) => {
-                let slot = &mut self.slots[index as usize];
+                let slot = &mut self.slots[index];
                 slot.name.push_str(name);
                 (slot.hash, slot.mark, slot.stage) = (hash, mark, stage);
                 index
@@ -186,7 +175,7 @@ impl Writer {
             }
         };
         queue.push_back(index);
-        self.by_hash.insert(hash, index);
+        vacant.insert(index);
         Pushed::Waiting
     }
 
@@ -195,7 +184,7 @@ impl Writer {
         let taken = self.ready.len().min(marks_max);
         let slots: Vec<u32> = self.ready.drain(..taken).collect();
         for &slot in &slots {
-            let slot = &mut self.slots[slot as usize];
+            let slot = &mut self.slots[slot];
             slot.stage = Stage::Writing(slot.mark.timestamp);
         }
         let id = self.begin(slots)?;
@@ -207,7 +196,7 @@ impl Writer {
         let taken = self.unchecked.len().min(names_max);
         let slots: Vec<u32> = self.unchecked.drain(..taken).collect();
         for &slot in &slots {
-            self.slots[slot as usize].stage = Stage::Looking;
+            self.slots[slot].stage = Stage::Looking;
         }
         let id = self.begin(slots)?;
         Some(Names { id, writer: self })
@@ -236,7 +225,7 @@ impl Writer {
         };
         assert_eq!(slots.len(), found.len(), "one answer per name");
         for (index, found) in slots.into_iter().zip(found) {
-            let slot = &mut self.slots[index as usize];
+            let slot = &mut self.slots[index];
             match found {
                 Some(found) if found.timestamp >= slot.mark.timestamp => {
                     newer.push((slot.hash, found.timestamp));
@@ -254,7 +243,7 @@ impl Writer {
     /// came meanwhile, that one is written next.
     pub fn stored(&mut self, id: u64, saved: &mut Vec<(NameHash, u32)>) {
         for index in self.end(id).unwrap_or_default() {
-            let slot = &mut self.slots[index as usize];
+            let slot = &mut self.slots[index];
             let Stage::Writing(timestamp) = slot.stage else {
                 unreachable!("its batch was under way");
             };
@@ -292,7 +281,7 @@ impl Writer {
     }
 
     fn wait_again(&mut self, index: u32) {
-        let slot = &mut self.slots[index as usize];
+        let slot = &mut self.slots[index];
         let (stage, queue) = match slot.stage {
             Stage::Unchecked | Stage::Looking => (Stage::Unchecked, &mut self.unchecked),
             Stage::Ready | Stage::Writing(_) => (Stage::Ready, &mut self.ready),
@@ -302,8 +291,8 @@ impl Writer {
     }
 
     fn release(&mut self, index: u32) {
-        let slot = &mut self.slots[index as usize];
-        self.by_hash.remove(&slot.hash);
+        let slot = &mut self.slots[index];
+        self.by_hash.remove(slot.hash);
         slot.name.clear();
         slot.name.shrink_to(FREE_NAME_BYTES_MAX);
         self.free.push(index);
@@ -313,6 +302,7 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use std::collections::HashMap;
 
     use super::*;
 
