@@ -104,9 +104,10 @@ impl Store {
 
     /// All or none are written, and on disk when it returns. That the newest wins is the writer's business, and that
     /// no metric is among them twice.
-    pub fn put_many(&self, marks: &[(String, Mark)]) -> Result<(), StoreError> {
-        let mut sorted: Vec<_> = marks.iter().collect();
-        sorted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    pub fn put_many(&self, marks: &[(impl AsRef<str>, Mark)]) -> Result<(), StoreError> {
+        let marks = marks.iter().map(|(name, mark)| (name.as_ref(), *mark));
+        let mut sorted: Vec<(&str, Mark)> = marks.collect();
+        sorted.sort_unstable_by_key(|(name, _)| *name);
         self.write(|database| {
             let transaction = database.begin_write()?;
             let change = layers::put(&transaction, &sorted, &self.filters())?;

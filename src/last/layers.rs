@@ -109,7 +109,7 @@ fn find(
 /// A new layer of these marks, which are in the order of their names.
 pub fn put(
     transaction: &WriteTransaction,
-    marks: &[&(String, Mark)],
+    marks: &[(&str, Mark)],
     filters: &Filters<'_>,
 ) -> Result<Change, Error> {
     let mut layers = transaction.open_table(LAYERS)?;

@@ -5,6 +5,7 @@ pub mod command;
 pub mod embedded;
 pub mod filter;
 pub mod layers;
+mod pieces;
 pub mod redis;
 pub mod resp;
 pub mod text;

@@ -14,6 +14,9 @@ use crate::point::NameHash;
 const ENTRIES_PER_LINE: usize = 2;
 /// The first allocation; below this the steps would be many and tiny.
 const LINES_MIN: usize = 8;
+/// A table of a hundred thousand is moved as a whole when it grows, and the shard stands still for 10 ms and more. So it is
+/// many: a million metrics are some 16,000 in each, which move in half a millisecond.
+const PARTS: usize = 64;
 
 /// A metric whose mark waits.
 #[derive(Clone, Copy, Debug)]
@@ -67,8 +70,23 @@ impl Entry {
 }
 
 /// Never gives memory back: it is bounded by how many metrics may wait.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Waiting {
+    parts: [Part; PARTS],
+    entries: usize,
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Waiting {
+            parts: std::array::from_fn(|_| Part::default()),
+            entries: 0,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Part {
     /// None, or a power of two.
     lines: Box<[Line]>,
     entries: usize,
@@ -76,6 +94,11 @@ pub struct Waiting {
 
 fn halves(hash: NameHash) -> [u64; 2] {
     [hash as u64, (hash >> 64) as u64]
+}
+
+/// The router has spent the highest bits of the high half.
+fn part_of(hash: NameHash) -> usize {
+    (hash >> 64) as usize % PARTS
 }
 
 impl Waiting {
@@ -86,6 +109,32 @@ impl Waiting {
     /// Something of the line where a search would begin, which brings it into the CPU's cache.
     #[inline]
     pub fn touch(&self, hash: NameHash) -> u32 {
+        self.parts[part_of(hash)].touch(hash)
+    }
+
+    #[inline]
+    pub fn find(&mut self, hash: NameHash) -> Option<&mut Entry> {
+        self.parts[part_of(hash)].find(hash)
+    }
+
+    /// Another metric waits. `false`: it did already, and its newer mark stays.
+    pub fn insert(&mut self, hash: NameHash, mark: Mark) -> bool {
+        let new = self.parts[part_of(hash)].insert(hash, mark);
+        self.entries += usize::from(new);
+        new
+    }
+
+    /// A mark at this timestamp is stored: its metric waits no more, unless a newer one came.
+    pub fn settle(&mut self, hash: NameHash, timestamp: u32) -> bool {
+        let settles = self.parts[part_of(hash)].settle(hash, timestamp);
+        self.entries -= usize::from(settles);
+        settles
+    }
+}
+
+impl Part {
+    #[inline]
+    fn touch(&self, hash: NameHash) -> u32 {
         match self.lines.is_empty() {
             true => 0,
             false => self.lines[self.home(halves(hash))].0[0].timestamp,
@@ -93,7 +142,7 @@ impl Waiting {
     }
 
     #[inline]
-    pub fn find(&mut self, hash: NameHash) -> Option<&mut Entry> {
+    fn find(&mut self, hash: NameHash) -> Option<&mut Entry> {
         if self.lines.is_empty() {
             return None;
         }
@@ -115,8 +164,7 @@ impl Waiting {
         }
     }
 
-    /// Another metric waits. `false`: it did already, and its newer mark stays.
-    pub fn insert(&mut self, hash: NameHash, mark: Mark) -> bool {
+    fn insert(&mut self, hash: NameHash, mark: Mark) -> bool {
         // Three entries in four: a search then looks at 1.2 lines on average.
         if (self.entries + 1) * 4 > self.lines.len() * ENTRIES_PER_LINE * 3 {
             self.grow();
@@ -132,8 +180,7 @@ impl Waiting {
         true
     }
 
-    /// A mark at this timestamp is stored: its metric waits no more, unless a newer one came.
-    pub fn settle(&mut self, hash: NameHash, timestamp: u32) -> bool {
+    fn settle(&mut self, hash: NameHash, timestamp: u32) -> bool {
         let at = self.search(halves(hash));
         let entry = self.at(at);
         let settles = !entry.vacant && entry.timestamp <= timestamp;
@@ -208,9 +255,12 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::HashMap;
 
-    /// Few homes, so that chains are long and wrap around; 0 is also what vacant entries have for a key.
+    /// Two parts and few homes, so that chains are long and wrap around; 0 is also what vacant entries have for a key.
     fn hash() -> impl Strategy<Value = NameHash> {
-        (0u128..6, 0u128..12).prop_map(|(home, other)| (home * 7) << 64 | other << 47)
+        let high = |(home, part)| home * PARTS as u128 + part;
+        (0u128..6, 0u128..2)
+            .prop_map(high)
+            .prop_flat_map(|high| (0u128..12).prop_map(move |low| high << 64 | low << 47))
     }
 
     fn mark() -> impl Strategy<Value = Mark> {

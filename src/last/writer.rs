@@ -12,6 +12,7 @@
 use std::collections::VecDeque;
 
 use super::Mark;
+use super::pieces::Pieces;
 use super::waiting::Waiting;
 use crate::point::NameHash;
 
@@ -52,7 +53,7 @@ struct Batch {
 
 pub struct Writer {
     marks_max: usize,
-    slots: Vec<Slot>,
+    slots: Pieces<Slot>,
     free: Vec<u32>,
     /// The newest mark that came for each metric that has a slot.
     newest: Waiting,
@@ -73,7 +74,7 @@ impl Writes<'_> {
     pub fn marks(&self) -> impl ExactSizeIterator<Item = (&str, Mark)> + Clone {
         let slots = self.writer.newest_batch().iter();
         slots.map(|&slot| {
-            let slot = &self.writer.slots[slot as usize];
+            let slot = &self.writer.slots[slot];
             (slot.name.as_str(), slot.mark)
         })
     }
@@ -88,7 +89,7 @@ pub struct Names<'w> {
 impl Names<'_> {
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let slots = self.writer.newest_batch().iter();
-        slots.map(|&slot| self.writer.slots[slot as usize].name.as_str())
+        slots.map(|&slot| self.writer.slots[slot].name.as_str())
     }
 }
 
@@ -97,7 +98,7 @@ impl Writer {
     pub fn new(marks_max: usize) -> Self {
         Writer {
             marks_max,
-            slots: Vec::new(),
+            slots: Pieces::default(),
             free: Vec::new(),
             newest: Waiting::default(),
             unchecked: VecDeque::new(),
@@ -166,7 +167,7 @@ impl Writer {
             });
             self.slots.len() as u32 - 1
         });
-        let slot = &mut self.slots[index as usize];
+        let slot = &mut self.slots[index];
         slot.name.push_str(name);
         (slot.hash, slot.mark, slot.stage) = (hash, mark, stage);
         queue.push_back(index);
@@ -178,7 +179,7 @@ impl Writer {
         let taken = self.ready.len().min(marks_max);
         let slots: Vec<u32> = self.ready.drain(..taken).collect();
         for &slot in &slots {
-            let slot = &mut self.slots[slot as usize];
+            let slot = &mut self.slots[slot];
             slot.stage = Stage::Writing;
             if let Some(newest) = self.newest.find(slot.hash) {
                 slot.mark = newest.mark();
@@ -193,7 +194,7 @@ impl Writer {
         let taken = self.unchecked.len().min(names_max);
         let slots: Vec<u32> = self.unchecked.drain(..taken).collect();
         for &slot in &slots {
-            self.slots[slot as usize].stage = Stage::Looking;
+            self.slots[slot].stage = Stage::Looking;
         }
         let id = self.begin(slots)?;
         Some(Names { id, writer: self })
@@ -222,7 +223,7 @@ impl Writer {
         };
         assert_eq!(slots.len(), found.len(), "one answer per name");
         for (index, found) in slots.into_iter().zip(found) {
-            let slot = &mut self.slots[index as usize];
+            let slot = &mut self.slots[index];
             match found {
                 Some(found) if self.newest.settle(slot.hash, found.timestamp) => {
                     newer.push((slot.hash, found.timestamp));
@@ -240,7 +241,7 @@ impl Writer {
     /// came meanwhile, that one is written next.
     pub fn stored(&mut self, id: u64, saved: &mut Vec<(NameHash, u32)>) {
         for index in self.end(id).unwrap_or_default() {
-            let slot = &mut self.slots[index as usize];
+            let slot = &mut self.slots[index];
             let timestamp = slot.mark.timestamp;
             saved.push((slot.hash, timestamp));
             if self.newest.settle(slot.hash, timestamp) {
@@ -276,7 +277,7 @@ impl Writer {
     }
 
     fn wait_again(&mut self, index: u32) {
-        let slot = &mut self.slots[index as usize];
+        let slot = &mut self.slots[index];
         let (stage, queue) = match slot.stage {
             Stage::Unchecked | Stage::Looking => (Stage::Unchecked, &mut self.unchecked),
             Stage::Ready | Stage::Writing => (Stage::Ready, &mut self.ready),
@@ -286,7 +287,7 @@ impl Writer {
     }
 
     fn release(&mut self, index: u32) {
-        let slot = &mut self.slots[index as usize];
+        let slot = &mut self.slots[index];
         slot.name.clear();
         slot.name.shrink_to(FREE_NAME_BYTES_MAX);
         self.free.push(index);
