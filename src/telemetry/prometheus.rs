@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write};
 
-use super::catalog::{Kind, METRICS, Metric, Read};
+use super::catalog::{Kind, Metric, Read, metrics};
 use super::latency::{BOUNDS_MICROSECONDS, Timing};
 use super::{Merge, Process, Snapshot};
 
@@ -16,7 +16,7 @@ pub fn render(process: &Process, shards: &[Snapshot], core: &Snapshot) -> String
         sum.merge(shard);
     }
     let mut out = String::with_capacity(16 * 1024);
-    for metric in METRICS {
+    for metric in metrics() {
         header(&mut out, metric);
         match &metric.read {
             Read::Sum(read) => series(&mut out, metric, &[], read(&sum)),

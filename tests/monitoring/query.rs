@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use skyline_flux::telemetry::catalog::{Kind, METRICS, Metric};
+use skyline_flux::telemetry::catalog::{Kind, Metric, metrics};
 use skyline_flux::telemetry::{Process, Snapshot, prometheus};
 
 /// What the queries use of PromQL.
@@ -63,7 +63,7 @@ fn tokens(query: &str) -> Vec<Token<'_>> {
 
 /// The metric that a series belongs to, and whether it is a histogram's.
 fn metric(series: &str) -> Option<(&'static Metric, bool)> {
-    METRICS.iter().find_map(|metric| {
+    metrics().find_map(|metric| {
         let rest = series.strip_prefix(metric.name)?;
         let histogram = metric.kind == Kind::Histogram;
         let known = match histogram {
