@@ -3,6 +3,7 @@
 //! What a read brings is lent only while it is decoded ([`super::socket`]); what is not a whole message yet
 //! moves to the connection.
 
+use super::STEP_ASIDE;
 use super::connections::Waits;
 use super::shard::Shard;
 use super::socket::{Overrun, Stream};
@@ -13,7 +14,6 @@ use crate::pipeline::{Abandoned, Connection, Taken};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
-use std::time::Duration;
 
 /// What holds for a connection, as the configuration has it now.
 #[derive(Clone, Copy, Debug)]
@@ -59,8 +59,6 @@ pub struct Deadlines {
     pub idle_ms: u64,
 }
 
-/// As short as a timer can be; what others have to do takes as long as it takes.
-const STEP_ASIDE: Duration = Duration::from_micros(1);
 /// A kept-back part above this is freed when it is empty: one large body is not remembered.
 const KEPT_CAPACITY_BYTES: usize = 16 * 1024;
 /// After a refusal, what the client is still sending is read and dropped up to this, so that closing

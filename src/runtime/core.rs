@@ -6,7 +6,8 @@ use super::control::Phase;
 use super::journal::hand_out;
 use super::journal::replay::{self, Replays};
 use super::journal::survey::Found;
-use super::mesh::{Mesh, Parcel, Rest};
+use super::mail;
+use super::mesh::{Mesh, Parcel};
 use super::own_series::{self, OwnSeries};
 use super::plan::ShardPlan;
 use super::populate::{self, Populate, PopulatePlan};
@@ -19,7 +20,6 @@ use crate::dedup::table::Table;
 use crate::outputs::points_file::PointsFile;
 use crate::router::NameHasher;
 use crate::telemetry::Process;
-use futures_lite::future;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -62,7 +62,6 @@ pub async fn serve(plan: CorePlan, mesh: Mesh) {
     let mesh = Rc::new(mesh);
     // It owns no metric: the smallest table will do.
     let shard = plan.shard.shard(Table::new(1), mesh.clone());
-    shard.listen();
     plan.shard.spawn_link(&shard, plan.points_file);
     let control = shard.control.clone();
     let replays = Replays::new(
@@ -89,7 +88,11 @@ pub async fn serve(plan: CorePlan, mesh: Mesh) {
         reloads: plan.reloads,
         replays_kept: Cell::new(false),
     });
-    glommio::spawn_local(receive(core.clone())).detach();
+    let open = {
+        let core = core.clone();
+        move |parcel| open(&core, parcel)
+    };
+    glommio::spawn_local(mail::receive(core.shard.clone(), open)).detach();
     populate.recover().await;
     glommio::spawn_local(admin::accept(core.admin.clone(), plan.listener)).detach();
     control.meet();
@@ -166,19 +169,7 @@ async fn run(core: &Core, mut quotas: QuotaFile) {
     quotas.save();
 }
 
-/// For life: what the shards send.
-async fn receive(core: Rc<Core>) {
-    let (mesh, door) = (&core.shard.mesh, &core.shard.driver);
-    loop {
-        if mesh.take(|parcel| open(&core, parcel)) || !mesh.rest(Rest::Asleep) {
-            future::yield_now().await;
-            continue;
-        }
-        door.wait().await;
-        mesh.wake();
-    }
-}
-
+/// What the shards send.
 fn open(core: &Core, parcel: Parcel) {
     match parcel {
         Parcel::Observed { from, snapshot } => core.admin.observed(from, *snapshot),

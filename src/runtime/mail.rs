@@ -1,5 +1,6 @@
-//! What a shard does with what other executors send it.
+//! How an executor comes to what others send it, and what a shard does with it.
 
+use super::bell;
 use super::mesh::{Parcel, Rest};
 use super::shard::Shard;
 use futures_lite::future;
@@ -10,19 +11,22 @@ pub fn take(shard: &Shard) -> bool {
     shard.mesh.take(|parcel| open(shard, parcel))
 }
 
-/// For life, where no ring of ours looks into the letter box.
-pub async fn receive(shard: Rc<Shard>) {
+/// For life, where no ring of ours looks into the letter box: hands everything to `open`.
+pub async fn receive(shard: Rc<Shard>, open: impl Fn(Parcel)) {
+    let (mesh, door) = (&shard.mesh, &shard.driver);
+    let heard = bell::listen(mesh.bell(Rest::Asleep).clone(), door.clone());
+    glommio::spawn_local(heard).detach();
     loop {
-        if take(&shard) || !shard.mesh.rest(Rest::Asleep) {
+        if mesh.take(&open) || !mesh.rest(Rest::Asleep) {
             future::yield_now().await;
             continue;
         }
-        shard.driver.wait().await;
-        shard.mesh.wake();
+        door.wait().await;
+        mesh.wake();
     }
 }
 
-fn open(shard: &Shard, parcel: Parcel) {
+pub fn open(shard: &Shard, parcel: Parcel) {
     match parcel {
         Parcel::Group(group) => shard.turn(|pipeline, now| pipeline.group(group, now)),
         Parcel::Reply(reply) => {

@@ -134,7 +134,7 @@ impl Mesh {
         }
     }
 
-    /// Wakes a member that may have been woken for nothing.
+    /// Rings once more for a member that was rung for and may sleep all the same.
     pub fn nudge(&self, member: usize) {
         self.doors[member].bells[Rest::Asleep as usize].write();
     }

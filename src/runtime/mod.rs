@@ -60,7 +60,8 @@ use supervisor::Supervisor;
 /// The period of the sweep that every executor runs for life: flush intervals, acknowledgements and
 /// look-up deadlines are met to within this.
 const SWEEP: Duration = Duration::from_millis(5);
-/// Between two steps of what takes long everything else has its turn; as short as a timer can be.
+/// Between two steps of what takes long everything else has its turn, the executor's own looks included; as short as a timer
+/// can be.
 const STEP_ASIDE: Duration = Duration::from_micros(1);
 /// An executor that does not serve by then never will.
 const START_DEADLINE: Duration = Duration::from_secs(5);

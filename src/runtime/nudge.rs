@@ -1,8 +1,8 @@
 //! While other shards owe us replies: a short timer here, and a nudge for an owner that does not move.
 //!
-//! glommio can put an executor to sleep with a parcel received and not yet looked at, when the wake-up
-//! for it comes at the wrong moment (docs/decisions/0002); then only something else wakes it, the sweep
-//! at the latest. Another parcel is something else. Seen once in about a hundred hops.
+//! glommio can put an executor to sleep although it was rung for, when the wake-up comes at the wrong moment
+//! (docs/decisions/0002); then only something else wakes it, the sweep at the latest. Ringing once more is something
+//! else. It was seen once in about a hundred hops, when glommio's channels were the mesh.
 
 use super::doorbell::Doorbell;
 use super::shard::Shard;

@@ -254,8 +254,11 @@ fn drive(shard: &Rc<Shard>) -> Option<Rc<Ring>> {
                 "{}: clients are served by readiness polls: this kernel has no ring for them ({error})",
                 shard.name()
             ));
-            shard.listen();
-            glommio::spawn_local(mail::receive(shard.clone())).detach();
+            let open = {
+                let shard = shard.clone();
+                move |parcel| mail::open(&shard, parcel)
+            };
+            glommio::spawn_local(mail::receive(shard.clone(), open)).detach();
             None
         }
     }

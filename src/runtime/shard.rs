@@ -1,13 +1,12 @@
 //! One shard on its executor: the pipeline, and the doors through which its tasks reach it.
 
-use super::bell;
 use super::clock::Clock;
 use super::connections::Connections;
 use super::control::Control;
 use super::doorbell::Doorbell;
 use super::health::Health;
 use super::journal::disk::Disk;
-use super::mesh::{Mesh, Parcel, Rest};
+use super::mesh::{Mesh, Parcel};
 use super::nudge::Owed;
 use super::reload::Live;
 use crate::pipeline::{Now, Pipeline};
@@ -80,12 +79,6 @@ impl Shard {
             left: Cell::new(false),
             logger,
         })
-    }
-
-    /// To what others ring for us.
-    pub fn listen(&self) {
-        let (bell, door) = (self.mesh.bell(Rest::Asleep).clone(), self.driver.clone());
-        glommio::spawn_local(bell::listen(bell, door)).detach();
     }
 
     /// For the log.

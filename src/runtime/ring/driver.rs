@@ -3,6 +3,7 @@
 //! While there is work it stays, letting the tasks it has woken run between two looks: a turn of glommio's
 //! own (its timers, its rings, going to sleep and waking up) costs as much as a request. [`HOLD`] bounds that.
 
+use super::super::STEP_ASIDE;
 use super::super::bell;
 use super::super::mesh::Rest;
 use super::super::neighbours::Neighbours;
@@ -20,8 +21,6 @@ use std::time::{Duration, Instant};
 const HOLD: Duration = Duration::from_micros(250);
 /// The same where other shards take turns with us on one CPU. What they take of it glommio waits for in any case.
 const HOLD_SHARED: Duration = Duration::from_millis(5);
-/// As short as a timer can be: the executor looks at everything once and does not sleep.
-const STEP_ASIDE: Duration = Duration::from_micros(1);
 /// glommio can go to sleep although we want to run (docs/decisions/0002). A timer of this length is pending
 /// as long as we do.
 const GUARD: Duration = Duration::from_micros(500);

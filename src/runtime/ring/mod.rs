@@ -66,8 +66,8 @@ pub struct Ring {
     door: Rc<Doorbell>,
     /// What the kernel and the other executors write to while glommio sleeps, which reads it.
     asleep: Eventfd,
-    /// What the other executors write to while we doze. Not the same: what completes because an eventfd was written to
-    /// is told through another eventfd only after an RCU grace period.
+    /// What the other executors write to while we doze. Not the same: with this one for both, a shard asleep in glommio
+    /// was not woken by it (docs/decisions/0014).
     dozing: Eventfd,
     /// What came before anybody asked for it counts here.
     buffered: Rc<Buffered>,
