@@ -13,15 +13,12 @@ pub mod watch;
 
 use crate::budget;
 use crate::carbon::outbound::Accepted;
-use crate::point::{BLOCK_HEADER_BYTES, Block, Header, NameHash, Place, Run};
+use crate::point::{BLOCK_HEADER_BYTES, Block, Header, NameHash, Place, Run, TOUCHED_AHEAD};
 use crate::router::Group;
 use lookup::Lookups;
 use std::collections::HashMap;
 use table::{Evicted, Table};
 use watch::Watch;
-
-/// Points whose places in the table are fetched together: 16 KiB of cache lines, half of a first-level cache.
-const TOUCHED_AHEAD: usize = 256;
 
 /// Names under it are de-duplicated even with `last.check = false`: Vista repeats itself by design.
 const ALWAYS_CHECKED: &str = "vista.";
@@ -246,12 +243,12 @@ impl Owner {
         let Some(known) = self.table.locate(hash) else {
             // Whoever asks for the stored mark is to be told of that one, not of ours.
             if self.lookups.known.surely_absent(hash) && !self.watch.is_asked(hash) {
-                return self.accept_new(header, Accepted::Live);
+                return self.accept_first(header, Accepted::Live);
             }
             if self.store_up {
                 return Fate::Unknown;
             }
-            return self.accept_new(header, Accepted::Unchecked);
+            return self.accept_first(header, Accepted::Unchecked);
         };
         let entry = known.entry();
         if timestamp <= entry.timestamp {
@@ -265,22 +262,35 @@ impl Owner {
             return Fate::Unknown;
         }
         known.renew(timestamp);
-        if !self.watch.is_empty() {
-            self.watch.accepted(hash, timestamp);
-        }
-        Fate::Accept(match entry.unchecked {
+        let accepted = match entry.unchecked {
             true => Accepted::Unchecked,
             false => Accepted::Live,
-        })
+        };
+        self.accepted(header, accepted)
     }
 
-    /// A point that moves the mark of a metric of which nothing is known, or not what the store holds.
+    /// A point of a metric that the table does not have.
+    fn accept_first(&mut self, header: &Header, accepted: Accepted) -> Fate {
+        let unchecked = accepted == Accepted::Unchecked;
+        let evicted = self
+            .table
+            .add(header.hash, header.timestamp, true, unchecked);
+        self.note(evicted);
+        self.accepted(header, accepted)
+    }
+
+    /// A point of a metric that the table does not have, or of which it does not know what the store holds.
     fn accept_new(&mut self, header: &Header, accepted: Accepted) -> Fate {
         let unchecked = accepted == Accepted::Unchecked;
         let evicted = self
             .table
             .set(header.hash, header.timestamp, true, unchecked);
         self.note(evicted);
+        self.accepted(header, accepted)
+    }
+
+    #[inline]
+    fn accepted(&mut self, header: &Header, accepted: Accepted) -> Fate {
         if !self.watch.is_empty() {
             self.watch.accepted(header.hash, header.timestamp);
         }
@@ -427,9 +437,14 @@ impl Owner {
         }
     }
 
-    /// A mark was stored: the table's entry may be evicted like any other.
-    pub fn saved(&mut self, hash: NameHash, timestamp: u32) {
-        self.table.saved(hash, timestamp);
+    /// Marks were stored: the table's entries may be evicted like any others.
+    pub fn saved(&mut self, marks: &[(NameHash, u32)]) {
+        for some in marks.chunks(TOUCHED_AHEAD) {
+            self.table.touch(some.iter().map(|&(hash, _)| hash));
+            for &(hash, timestamp) in some {
+                self.table.saved(hash, timestamp);
+            }
+        }
     }
 
     /// The store turned out to hold a newer mark than was accepted without asking.

@@ -94,6 +94,11 @@ impl Known<'_> {
     }
 }
 
+fn marked(unsaved: bool, unchecked: bool) -> u32 {
+    let flag = |is: bool, flag: u32| if is { flag } else { 0 };
+    flag(unsaved, UNSAVED) | flag(unchecked, UNCHECKED)
+}
+
 impl Table {
     /// Holds at least one entry, whatever the bound.
     pub fn new(entries_max: usize) -> Table {
@@ -144,8 +149,20 @@ impl Table {
         Some(Known { slot, unsaved })
     }
 
-    /// Puts an entry there, or replaces what is there. A new entry starts without its second chance, so
-    /// a flood of names that come only once pushes out itself and not the names in use.
+    /// An entry of a metric that was just looked for in vain. It starts without its second chance, so a flood of names
+    /// that come only once pushes out itself and not the names in use.
+    pub fn add(
+        &mut self,
+        hash: NameHash,
+        timestamp: u32,
+        unsaved: bool,
+        unchecked: bool,
+    ) -> Evicted {
+        debug_assert!(self.find(hash).is_none());
+        self.insert(hash, timestamp, marked(unsaved, unchecked))
+    }
+
+    /// Adds an entry, or replaces what is there.
     pub fn set(
         &mut self,
         hash: NameHash,
@@ -153,7 +170,7 @@ impl Table {
         unsaved: bool,
         unchecked: bool,
     ) -> Evicted {
-        let flags = if unsaved { UNSAVED } else { 0 } | if unchecked { UNCHECKED } else { 0 };
+        let flags = marked(unsaved, unchecked);
         let Some(slot) = self.find(hash) else {
             return self.insert(hash, timestamp, flags);
         };

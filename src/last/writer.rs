@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use super::Mark;
 use super::pieces::Pieces;
 use super::waiting::Waiting;
-use crate::point::NameHash;
+use crate::point::{NameHash, TOUCHED_AHEAD};
 
 /// A name longer than this gives its memory back when its slot becomes free: most names are shorter,
 /// and free slots must not add up to `marks_max` of the longest ones.
@@ -178,11 +178,14 @@ impl Writer {
     pub fn take_batch(&mut self, marks_max: usize) -> Option<Writes<'_>> {
         let taken = self.ready.len().min(marks_max);
         let slots: Vec<u32> = self.ready.drain(..taken).collect();
-        for &slot in &slots {
-            let slot = &mut self.slots[slot];
-            slot.stage = Stage::Writing;
-            if let Some(newest) = self.newest.find(slot.hash) {
-                slot.mark = newest.mark();
+        for some in slots.chunks(TOUCHED_AHEAD) {
+            self.touch(some.iter().map(|&slot| self.slots[slot].hash));
+            for &slot in some {
+                let slot = &mut self.slots[slot];
+                slot.stage = Stage::Writing;
+                if let Some(newest) = self.newest.find(slot.hash) {
+                    slot.mark = newest.mark();
+                }
             }
         }
         let id = self.begin(slots)?;
@@ -240,15 +243,19 @@ impl Writer {
     /// The write was answered. Appends each metric written with its timestamp; where a newer mark
     /// came meanwhile, that one is written next.
     pub fn stored(&mut self, id: u64, saved: &mut Vec<(NameHash, u32)>) {
-        for index in self.end(id).unwrap_or_default() {
-            let slot = &mut self.slots[index];
-            let timestamp = slot.mark.timestamp;
-            saved.push((slot.hash, timestamp));
-            if self.newest.settle(slot.hash, timestamp) {
-                self.release(index);
-            } else {
-                slot.stage = Stage::Ready;
-                self.ready.push_back(index);
+        let slots = self.end(id).unwrap_or_default();
+        for some in slots.chunks(TOUCHED_AHEAD) {
+            self.touch(some.iter().map(|&slot| self.slots[slot].hash));
+            for &index in some {
+                let slot = &mut self.slots[index];
+                let timestamp = slot.mark.timestamp;
+                saved.push((slot.hash, timestamp));
+                if self.newest.settle(slot.hash, timestamp) {
+                    self.release(index);
+                } else {
+                    slot.stage = Stage::Ready;
+                    self.ready.push_back(index);
+                }
             }
         }
     }

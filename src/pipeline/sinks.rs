@@ -8,15 +8,12 @@ use crate::journal::Journal;
 use crate::last::Mark;
 use crate::last::filter::Known;
 use crate::outputs::beside::Beside;
-use crate::point::{Point, Run};
+use crate::point::{Point, Run, TOUCHED_AHEAD};
 use crate::router::Group;
 use crate::telemetry::latency::Stage;
 
 /// Points of our own series that may wait for carbon: about an hour of them. Newer ones are left out.
 const OWN_POINTS_MAX: u64 = 1000;
-
-/// Marks whose places in the writer are fetched together: 16 KiB of cache lines, half of a first-level cache.
-const TOUCHED_AHEAD: usize = 256;
 
 /// Accepted points go into the journal and into the outbound, encoded once, and beside.
 pub(super) struct Into<'a> {
@@ -49,11 +46,11 @@ pub(super) struct Newcomers {
 
 impl Pipeline {
     /// Runs one step of the outbound that may deliver frames, and books what it delivers.
-    pub(super) fn delivered(
+    pub(super) fn delivered<T>(
         &mut self,
         now: Now,
-        step: impl FnOnce(&mut Outbound, &mut dyn FnMut(&Frame, Delivery)),
-    ) {
+        step: impl FnOnce(&mut Outbound, &mut dyn FnMut(&Frame, Delivery)) -> T,
+    ) -> T {
         let Pipeline {
             outbound,
             writer,
@@ -68,7 +65,7 @@ impl Pipeline {
             ..
         } = self;
         let protocol = outbound.protocol();
-        step(outbound, &mut |frame, delivery| {
+        let result = step(outbound, &mut |frame, delivery| {
             if frame.lane == Lane::Own {
                 counters.own_series.sent += u64::from(frame.points);
                 return;
@@ -105,6 +102,7 @@ impl Pipeline {
         journal.released(gone.live);
         recovered.gone(gone.recovered);
         self.write_left();
+        result
     }
 
     /// On the populate core: our own series, of now.
@@ -217,9 +215,8 @@ impl Pipeline {
         let mut saved = std::mem::take(&mut self.settled);
         self.writer.stored(id, &mut saved);
         self.counters.last.marks_written += saved.len() as u64;
-        for (hash, timestamp) in saved.drain(..) {
-            self.owner.saved(hash, timestamp);
-        }
+        self.owner.saved(&saved);
+        saved.clear();
         self.settled = saved;
     }
 
