@@ -158,7 +158,7 @@ impl Rig {
         while pipeline.outbound.next_due(now.ms()).is_some() {}
         let position = pipeline.outbound.position();
         pipeline.outbound.acknowledged(position, now.ms());
-        pipeline.tick(*now);
+        while pipeline.tick(*now) {}
         while let Some(writes) = pipeline.writer.take_batch(MARKS_PER_WRITE_MAX) {
             store.store(writes.id, writes.marks(), to_store);
             let read = store.on_bytes(b"+OK\r\n", events);

@@ -182,34 +182,44 @@ impl Outbound {
         }
     }
 
-    /// Counts as delivered what has been acknowledged for the whole redo window.
-    pub fn tick(&mut self, now_ms: u64, on_delivered: impl FnMut(&Frame, Delivery)) {
-        self.deliver(
-            now_ms.saturating_sub(self.limits.redo_window_ms),
-            on_delivered,
-        );
+    /// Counts as delivered the next frame that has been acknowledged for the whole redo window. True: so has another.
+    pub fn tick(&mut self, now_ms: u64, on_delivered: impl FnMut(&Frame, Delivery)) -> bool {
+        let until_ms = now_ms.saturating_sub(self.limits.redo_window_ms);
+        self.deliver(until_ms, 1, on_delivered);
         // What is delivered is kept as long as it belongs to the last `redo_bytes` that the peer's kernel took.
         self.forget(self.limits.redo_bytes);
+        self.is_safe(until_ms)
     }
 
     /// The sink itself has said that everything written is safe (a file took it, or the peer closed
     /// in answer to our end of stream): none of it will have to be sent again.
     pub fn confirmed(&mut self, on_delivered: impl FnMut(&Frame, Delivery)) {
         self.acknowledged(self.position, 0);
-        self.deliver(u64::MAX, on_delivered);
+        self.deliver(u64::MAX, usize::MAX, on_delivered);
         self.forget(0);
     }
 
-    fn deliver(&mut self, until_ms: u64, mut on_delivered: impl FnMut(&Frame, Delivery)) {
-        while self.delivered < self.acknowledged {
+    /// There is a frame that is not delivered and was acknowledged by then.
+    fn is_safe(&self, until_ms: u64) -> bool {
+        let acknowledged = self.written.range(self.delivered..self.acknowledged);
+        let next = acknowledged.map(|sent| sent.acknowledged_ms).next();
+        next.flatten().is_some_and(|at| at <= until_ms)
+    }
+
+    fn deliver(
+        &mut self,
+        until_ms: u64,
+        frames_max: usize,
+        mut on_delivered: impl FnMut(&Frame, Delivery),
+    ) {
+        let mut frames = 0;
+        while frames < frames_max && self.is_safe(until_ms) {
             let sent = &mut self.written[self.delivered];
-            if sent.acknowledged_ms.is_none_or(|at| at > until_ms) {
-                break;
-            }
             self.delivered += 1;
             if !std::mem::replace(&mut sent.delivered, true) {
                 self.queued.take(&sent.frame);
                 on_delivered(&sent.frame, Delivery::Confirmed);
+                frames += 1;
             }
         }
     }
@@ -405,11 +415,11 @@ pub(super) mod tests {
         let length = outbound.next_due(0).unwrap().bytes.len() as u64;
         let mut delivered = Vec::new();
         outbound.acknowledged(length - 1, 10);
-        outbound.tick(5000, names(&mut delivered));
+        while outbound.tick(5000, names(&mut delivered)) {}
         outbound.acknowledged(length, 5000);
-        outbound.tick(5999, names(&mut delivered));
+        while outbound.tick(5999, names(&mut delivered)) {}
         assert!(delivered.is_empty(), "{delivered:?}");
-        outbound.tick(6000, names(&mut delivered));
+        assert!(!outbound.tick(6000, names(&mut delivered)));
         assert_eq!(delivered, [("a".to_owned(), Delivery::Confirmed)]);
         assert_eq!(outbound.points_queued(), 0);
     }
@@ -424,7 +434,7 @@ pub(super) mod tests {
             outbound.next_due(0);
         }
         outbound.acknowledged(24, 0);
-        outbound.tick(1000, names(&mut delivered));
+        while outbound.tick(1000, names(&mut delivered)) {}
         assert_eq!(delivered.len(), 3, "a, b and c");
         push(&mut outbound, "e", 1000);
         outbound.flush();
@@ -435,7 +445,7 @@ pub(super) mod tests {
         // Lines of 8 bytes: of the last 30 bytes written, d was in flight and a, b, c are kept.
         assert_eq!(repeated, "a 1.0 5\nb 1.0 5\nc 1.0 5\nd 1.0 5\ne 1.0 5\n");
         outbound.acknowledged(40, 2000);
-        outbound.tick(3000, names(&mut delivered));
+        while outbound.tick(3000, names(&mut delivered)) {}
         let order: String = delivered.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(order, "abcde", "each is delivered once");
         assert_eq!(outbound.oldest_ms(), None);
@@ -456,7 +466,7 @@ pub(super) mod tests {
             outbound.next_due(at);
         }
         outbound.acknowledged(u64::MAX, 100);
-        outbound.tick(1100, |_, _| {});
+        while outbound.tick(1100, |_, _| {}) {}
         let kept = |outbound: &Outbound| outbound.written.len() * 8;
         assert_eq!(kept(&outbound), 32, "four lines cover 30 bytes");
         for at in 0..100 {
@@ -464,7 +474,7 @@ pub(super) mod tests {
             outbound.flush();
             outbound.next_due(at);
         }
-        outbound.tick(2000, |_, _| {});
+        while outbound.tick(2000, |_, _| {}) {}
         assert_eq!(
             kept(&outbound),
             832,
@@ -536,7 +546,7 @@ pub(super) mod tests {
         assert_eq!(outbound.take_gone(), Points::default());
         assert!(!outbound.wants_confirmation(), "not delivered yet");
         outbound.acknowledged(u64::MAX, 0);
-        outbound.tick(1000, |_, _| {});
+        while outbound.tick(1000, |_, _| {}) {}
         assert_eq!(
             outbound.take_gone(),
             Points {
@@ -565,7 +575,7 @@ pub(super) mod tests {
             outbound.next_due(0);
         }
         outbound.acknowledged(u64::MAX, 0);
-        outbound.tick(1000, |_, _| {});
+        while outbound.tick(1000, |_, _| {}) {}
         assert_eq!(outbound.points_queued(), 0);
         // Lines of 8 bytes: four cover the last 30.
         assert_eq!(outbound.take_gone().live, 1);

@@ -453,8 +453,8 @@ impl Pipeline {
         self.reads.any_open() || self.owner.parked_metrics() > 0 || !self.journal.is_idle()
     }
 
-    /// Time has passed.
-    pub fn tick(&mut self, now: Now) {
+    /// Time has passed. True: there is more to do at once, but others may go first.
+    pub fn tick(&mut self, now: Now) -> bool {
         if self.owner.lookups.overdue(now.ms(), self.settings.tick_ms) {
             self.store_silent(now);
         }
@@ -463,11 +463,12 @@ impl Pipeline {
         reads.expire(now.ms(), &unknown, |connection| {
             effects.wake.push(connection);
         });
-        self.delivered(now, |outbound, on_delivered| {
-            outbound.tick(now.ms(), on_delivered);
+        let more = self.delivered(now, |outbound, on_delivered| {
+            outbound.tick(now.ms(), on_delivered)
         });
         self.beside.tick(now.unix_seconds, now.ms());
         self.settle_admission();
+        more
     }
 
     pub fn drain(&mut self) {

@@ -27,6 +27,7 @@ mod mesh;
 mod neighbours;
 mod nudge;
 mod own_series;
+mod pace;
 mod plan;
 mod populate;
 mod quota_file;

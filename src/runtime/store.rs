@@ -1,10 +1,10 @@
 //! The shard's side of the last store: look-ups and marks out, answers in. The store being down, slow
 //! or read-only never delays a request beyond one look-up deadline; here it costs only retries.
 
-use super::STEP_ASIDE;
 use super::aside::giving_way;
 use super::control::Phase;
 use super::dial::{self, Backoff, Dialled, Target};
+use super::pace::Pace;
 use super::shard::Shard;
 use super::skyline::Courtesies;
 use crate::config::{Layout, Skyline};
@@ -31,10 +31,12 @@ const ROUND_EVERY_MS: u64 = 1000;
 /// Bounds how long one transaction keeps the other shards waiting, a few hundred milliseconds, and the memory that a round
 /// takes: its names and some 100 bytes for each.
 const ROUND_MARKS_MAX: usize = 250_000;
-/// Of a round, the shard hands over or books so many marks at once, some 0.5 ms; requests wait meanwhile. Of fewer, a shard
-/// with more to do than it can would hand over less than comes in: between two steps it does everything else once.
-const MARKS_PER_STEP: usize = 1000;
-/// What a name of a step has room for to begin with: most are shorter.
+/// Of a round, the shard hands over or books so many marks before it looks whether it should let others go first: some
+/// 20 µs.
+const MARKS_PER_PIECE: usize = 128;
+/// So many have their names in one piece of memory.
+const MARKS_PER_SHEET: usize = 1024;
+/// What a name of a sheet has room for to begin with: most are shorter.
 const NAME_BYTES: usize = 64;
 
 /// How to reach Redis.
@@ -320,29 +322,41 @@ async fn get(
 #[derive(Default)]
 struct Round {
     ids: Vec<u64>,
-    steps: Vec<Step>,
+    sheets: Vec<Sheet>,
     marks: usize,
 }
 
-/// Those of one batch. Their names are one piece of memory: a hundred thousand pieces would be freed by the thread that
-/// writes, which gives way and may hold the allocator's lock meanwhile, where the shard waits for it.
-struct Step {
+/// Some marks of a round, their names one after the other: a hundred thousand pieces of memory would be freed by the thread
+/// that writes, which gives way and may hold the allocator's lock meanwhile, where the shard waits for it.
+struct Sheet {
     names: String,
     /// Where each name ends.
     marks: Vec<(usize, Mark)>,
 }
 
-impl Step {
-    fn of<'n>(marks: impl Iterator<Item = (&'n str, Mark)>) -> Step {
-        let mut names = String::with_capacity(MARKS_PER_STEP * NAME_BYTES);
-        let keep = |(name, mark)| {
-            names.push_str(name);
-            (names.len(), mark)
+impl Round {
+    fn add<'n>(&mut self, id: u64, marks: impl Iterator<Item = (&'n str, Mark)>) {
+        self.ids.push(id);
+        let full = |sheet: &Sheet| sheet.marks.len() >= MARKS_PER_SHEET;
+        if self.sheets.last().is_none_or(full) {
+            self.sheets.push(Sheet {
+                names: String::with_capacity(MARKS_PER_SHEET * NAME_BYTES),
+                marks: Vec::with_capacity(MARKS_PER_SHEET),
+            });
+        }
+        let Some(sheet) = self.sheets.last_mut() else {
+            return;
         };
-        let marks = marks.map(keep).collect();
-        Step { names, marks }
+        let before = sheet.marks.len();
+        for (name, mark) in marks {
+            sheet.names.push_str(name);
+            sheet.marks.push((sheet.names.len(), mark));
+        }
+        self.marks += sheet.marks.len() - before;
     }
+}
 
+impl Sheet {
     fn marks(&self) -> impl Iterator<Item = (&str, Mark)> {
         let mut from = 0;
         self.marks.iter().map(move |(end, mark)| {
@@ -354,13 +368,13 @@ impl Step {
 
 /// Writes what waits in one transaction. True: there was more of it than one takes.
 async fn write(shard: &Shard, store: &Arc<embedded::Store>) -> bool {
-    let Round { ids, steps, marks } = gather(shard).await;
+    let Round { ids, sheets, marks } = gather(shard).await;
     let full = marks >= ROUND_MARKS_MAX;
     let store = store.clone();
     let result = glommio::executor()
         .spawn_blocking(|| {
             giving_way(move || {
-                let marks: Vec<_> = steps.iter().flat_map(Step::marks).collect();
+                let marks: Vec<_> = sheets.iter().flat_map(Sheet::marks).collect();
                 store.put_many(&marks)?;
                 Ok(store.known())
             })
@@ -370,12 +384,13 @@ async fn write(shard: &Shard, store: &Arc<embedded::Store>) -> bool {
     if let Ok(known) = &result {
         shard.turn(|pipeline, _| pipeline.store_knows(known.clone()));
     }
+    let mut pace = Pace::new(&shard.clock);
     for id in ids {
         match result {
             Ok(_) => shard.turn(|pipeline, _| pipeline.marks_stored(id)),
             Err(_) => shard.turn(|pipeline, _| pipeline.writer.refused(id)),
         }
-        glommio::timer::sleep(STEP_ASIDE).await;
+        pace.piece_done().await;
     }
     if let Err(error) = result {
         complain(shard, &error).await;
@@ -405,18 +420,17 @@ async fn complain(shard: &Shard, error: &embedded::StoreError) {
 
 async fn gather(shard: &Shard) -> Round {
     let mut round = Round::default();
+    let mut pace = Pace::new(&shard.clock);
     while round.marks < ROUND_MARKS_MAX {
         let taken = shard.turn(|pipeline, _| {
-            let writes = pipeline.writer.take_batch(MARKS_PER_STEP)?;
-            Some((writes.id, Step::of(writes.marks())))
+            let writes = pipeline.writer.take_batch(MARKS_PER_PIECE)?;
+            round.add(writes.id, writes.marks());
+            Some(())
         });
-        let Some((id, step)) = taken else {
+        if taken.is_none() {
             break;
-        };
-        round.ids.push(id);
-        round.marks += step.marks.len();
-        round.steps.push(step);
-        glommio::timer::sleep(STEP_ASIDE).await;
+        }
+        pace.piece_done().await;
     }
     round
 }
@@ -426,19 +440,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_has_the_marks_of_its_batch() {
+    fn a_round_has_the_marks_of_its_batches_in_order() {
         let mark = |timestamp| Mark {
             timestamp,
             value: None,
         };
-        let long = "n".repeat(MARKS_PER_STEP * NAME_BYTES);
-        let marks = [
-            ("a", mark(1)),
-            ("", mark(2)),
-            (&long, mark(3)),
-            ("é", mark(4)),
-        ];
-        let step = Step::of(marks.into_iter());
-        assert_eq!(step.marks().collect::<Vec<_>>(), marks);
+        let long = "n".repeat(MARKS_PER_SHEET * NAME_BYTES);
+        let mut round = Round::default();
+        let mut expected = Vec::new();
+        for id in 0..3 * MARKS_PER_SHEET as u32 {
+            let batch = [
+                ("a", mark(id)),
+                ("", mark(2)),
+                (&long[..1], mark(3)),
+                ("é", mark(4)),
+            ];
+            round.add(u64::from(id), batch.into_iter());
+            expected.extend(batch);
+        }
+        round.add(u64::MAX, [(long.as_str(), mark(5))].into_iter());
+        expected.push((&long, mark(5)));
+        let marks: Vec<_> = round.sheets.iter().flat_map(Sheet::marks).collect();
+        assert_eq!(marks, expected);
+        assert_eq!(
+            (round.marks, round.ids.len()),
+            (expected.len(), 3 * MARKS_PER_SHEET + 1)
+        );
+        assert_eq!(round.sheets.len(), expected.len().div_ceil(MARKS_PER_SHEET));
     }
 }

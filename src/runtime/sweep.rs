@@ -5,6 +5,7 @@ use super::SWEEP;
 use super::control::Phase;
 use super::drain::Drain;
 use super::mesh::Parcel;
+use super::pace::Pace;
 use super::shard::Shard;
 use crate::config::Durability;
 use crate::telemetry::latency::Stage;
@@ -47,7 +48,12 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
         glommio::timer::sleep(SWEEP).await;
         sweeps += 1;
         shard.control.swept(shard.index);
-        tick(shard, due_us);
+        let late_us = shard.clock.now().us.saturating_sub(due_us);
+        shard.turn(|pipeline, _| pipeline.latency.record(Stage::Sweep, late_us));
+        let mut pace = Pace::new(&shard.clock);
+        while tick(shard) {
+            pace.piece_done().await;
+        }
         report(shard, false);
         shard.disk.keeper.ring();
         if sweeps.is_multiple_of(MINUTE_EVERY) {
@@ -109,19 +115,18 @@ fn meet_deadlines(shard: &Shard, phase: Phase, drain: &mut Drain) {
     }
 }
 
-/// What is due by the clock.
-fn tick(shard: &Shard, due_us: u64) {
+/// What is due by the clock. True: more of it.
+fn tick(shard: &Shard) -> bool {
     shard.turn(|pipeline, now| {
-        let late_us = now.us.saturating_sub(due_us);
-        pipeline.latency.record(Stage::Sweep, late_us);
-        pipeline.tick(now);
+        let more = pipeline.tick(now);
         if pipeline.outbound.is_due(now.ms()) || pipeline.outbound.wants_confirmation() {
             shard.link.ring();
         }
         if pipeline.writer.waiting() > 0 || pipeline.beside.wants_store() {
             shard.store.ring();
         }
-    });
+        more
+    })
 }
 
 /// Tells the populate core what became of points of earlier runs.

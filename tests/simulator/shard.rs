@@ -282,7 +282,7 @@ impl Shard {
         self.next_sweep_us = world.now_us + SWEEP_US + world.dice.below(2000);
         let draining = self.draining;
         self.turn(mesh, world, |pipeline, now| {
-            pipeline.tick(now);
+            while pipeline.tick(now) {}
             if draining {
                 pipeline.drain();
             }
