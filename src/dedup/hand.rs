@@ -24,7 +24,7 @@ impl Hand {
         if self.slots != slots {
             *self = Hand::of(slots);
         }
-        let slot = self.group * NEIGHBOURS + self.neighbour;
+        let slot = self.peek();
         self.neighbour += 1;
         // The last group may be a part of one.
         if self.neighbour == NEIGHBOURS || slot + 1 >= slots {
@@ -32,6 +32,12 @@ impl Hand {
             self.group = (self.group + self.leap) % slots.div_ceil(NEIGHBOURS);
         }
         slot
+    }
+
+    /// What comes next, unless the segment has another size by then.
+    #[inline]
+    pub fn peek(&self) -> usize {
+        self.group * NEIGHBOURS + self.neighbour
     }
 
     fn of(slots: usize) -> Hand {

@@ -103,6 +103,12 @@ impl Segment {
         self.slots[home].key[0] as u32 ^ self.slots[last].flags
     }
 
+    /// 0 where there is no such slot.
+    #[inline]
+    pub fn flags(&self, index: usize) -> u32 {
+        self.slots.get(index).map_or(0, |slot| slot.flags)
+    }
+
     #[inline(always)]
     pub fn find_slot(&mut self, hash: NameHash) -> Option<&mut Slot> {
         if self.entries == 0 {

@@ -125,10 +125,20 @@ impl Table {
     /// on each other, so the CPU waits for many of them at once.
     pub fn touch(&self, hashes: impl Iterator<Item = NameHash>) {
         let segments = self.segments.len();
+        let full = self.entries == self.entries_max;
         let seen = hashes.fold(0, |seen, hash| {
-            seen ^ self.segments[segment_of(hash, segments)].touch(hash)
+            let segment = segment_of(hash, segments);
+            let home = self.segments[segment].touch(hash);
+            // A new one of a full table takes the place of what the hand finds.
+            let hand = if full { self.touch_hand(segment) } else { 0 };
+            seen ^ home ^ hand
         });
         std::hint::black_box(seen);
+    }
+
+    fn touch_hand(&self, segment: usize) -> u32 {
+        let next = self.hands[segment].peek();
+        self.segments[segment].flags(next)
     }
 
     /// Counts as a use.
