@@ -84,6 +84,10 @@ pub struct Owner {
     decided: Vec<Decided>,
     /// Budget bytes of points that turned out to be duplicates, since the last look.
     released: usize,
+    /// Metrics that were new to the table and to the store.
+    added: u64,
+    /// Most of the last group's were: so will be most of the next one's.
+    flooded: bool,
     pub evicted: u64,
     /// The one place where the bound beats exactness (interface section 4).
     pub evicted_unsaved: u64,
@@ -127,6 +131,8 @@ impl Owner {
             watch: Watch::default(),
             decided: vec![Decided::default(); namespaces + 1],
             released: 0,
+            added: 0,
+            flooded: false,
             evicted: 0,
             evicted_unsaved: 0,
         }
@@ -163,10 +169,21 @@ impl Owner {
         true
     }
 
+    /// Brings what the next points will need into the CPU's cache.
+    fn touch(&self, block: &Block, from: Place) {
+        let hashes = || block.hashes(from, TOUCHED_AHEAD);
+        self.table.touch(hashes());
+        if self.flooded {
+            self.table.touch_outgoing(hashes());
+            self.lookups.known.touch(hashes());
+        }
+    }
+
     #[inline(never)]
     fn decide_all(&mut self, group: Group, accept: &mut impl Accept, now_ms: u64) -> Option<Group> {
         // Where it is kept if a point of it waits: nearly always none does.
         let open = self.free.last().copied().unwrap_or(self.open.len());
+        let added = self.added;
         let mut waiting = 0;
         let mut place = Place::default();
         let mut run = Growing {
@@ -183,7 +200,7 @@ impl Owner {
                     ahead = TOUCHED_AHEAD;
                     // While its names are in the cache.
                     run.end(place, accept);
-                    self.table.touch(group.block.hashes(place, ahead));
+                    self.touch(&group.block, place);
                 }
                 ahead -= 1;
                 let (header, next) = group.block.header(place);
@@ -217,6 +234,7 @@ impl Owner {
             self.count(part.namespace, counts);
         }
         run.end(place, accept);
+        self.flooded = (self.added - added) * 2 > group.block.points() as u64;
         if waiting == 0 {
             return Some(group);
         }
@@ -276,6 +294,7 @@ impl Owner {
             .table
             .add(header.hash, header.timestamp, true, unchecked);
         self.note(evicted);
+        self.added += 1;
         self.accepted(header, accepted)
     }
 

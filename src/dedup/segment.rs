@@ -15,6 +15,10 @@ pub(super) const UNCHECKED: u32 = 8;
 /// looks for is among them.
 const FIRST_LOOK: usize = 3;
 
+const SLOTS_PER_LINE: usize = 2;
+/// Of the CPU's cache: what most removals look at.
+const CHAIN_LINES: usize = 5;
+
 /// Two halves instead of one `u128`, whose alignment of 16 would cost 8 bytes a slot.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Slot {
@@ -103,10 +107,13 @@ impl Segment {
         self.slots[home].key[0] as u32 ^ self.slots[last].flags
     }
 
-    /// 0 where there is no such slot.
+    /// The slots from there on that a removal will look at.
     #[inline]
-    pub fn flags(&self, index: usize) -> u32 {
-        self.slots.get(index).map_or(0, |slot| slot.flags)
+    pub fn touch_chain(&self, from: usize) -> u32 {
+        let chain = self.slots.iter().skip(from).step_by(SLOTS_PER_LINE);
+        chain
+            .take(CHAIN_LINES)
+            .fold(0, |seen, slot| seen ^ slot.flags)
     }
 
     #[inline(always)]

@@ -125,20 +125,31 @@ impl Table {
     /// on each other, so the CPU waits for many of them at once.
     pub fn touch(&self, hashes: impl Iterator<Item = NameHash>) {
         let segments = self.segments.len();
-        let full = self.entries == self.entries_max;
         let seen = hashes.fold(0, |seen, hash| {
-            let segment = segment_of(hash, segments);
-            let home = self.segments[segment].touch(hash);
-            // A new one of a full table takes the place of what the hand finds.
-            let hand = if full { self.touch_hand(segment) } else { 0 };
-            seen ^ home ^ hand
+            seen ^ self.segments[segment_of(hash, segments)].touch(hash)
         });
         std::hint::black_box(seen);
     }
 
-    fn touch_hand(&self, segment: usize) -> u32 {
-        let next = self.hands[segment].peek();
-        self.segments[segment].flags(next)
+    /// The same for the entries that will have to go if these are new, where they do not fit any more.
+    pub fn touch_outgoing(&self, hashes: impl Iterator<Item = NameHash>) {
+        if self.entries < self.entries_max {
+            return;
+        }
+        let segments = self.segments.len();
+        let mut turn = self.turn;
+        let seen = hashes.fold(0, |seen, hash| {
+            let own = segment_of(hash, segments);
+            let from = match self.segments[own].entries() >= self.share {
+                true => own,
+                false => {
+                    turn = (turn + 1) % segments;
+                    turn
+                }
+            };
+            seen ^ self.segments[from].touch_chain(self.hands[from].peek())
+        });
+        std::hint::black_box(seen);
     }
 
     /// Counts as a use.
