@@ -174,7 +174,7 @@ impl Owner {
         let hashes = || block.hashes(from, TOUCHED_AHEAD);
         self.table.touch(hashes());
         if self.flooded {
-            self.table.touch_outgoing(hashes());
+            self.table.touch_for_new(hashes());
             self.lookups.known.touch(hashes());
         }
     }

@@ -16,7 +16,7 @@ pub(super) const UNCHECKED: u32 = 8;
 const FIRST_LOOK: usize = 3;
 
 const SLOTS_PER_LINE: usize = 2;
-/// Of the CPU's cache: what most removals look at.
+/// Of the CPU's cache: what most of them look at.
 const CHAIN_LINES: usize = 5;
 
 /// Two halves instead of one `u128`, whose alignment of 16 would cost 8 bytes a slot.
@@ -107,13 +107,18 @@ impl Segment {
         self.slots[home].key[0] as u32 ^ self.slots[last].flags
     }
 
-    /// The slots from there on that a removal will look at.
+    /// The slots from there on that a removal will look at, or a search for what is not there.
     #[inline]
     pub fn touch_chain(&self, from: usize) -> u32 {
         let chain = self.slots.iter().skip(from).step_by(SLOTS_PER_LINE);
         chain
             .take(CHAIN_LINES)
             .fold(0, |seen, slot| seen ^ slot.flags)
+    }
+
+    #[inline]
+    pub fn touch_chain_of(&self, hash: NameHash) -> u32 {
+        self.touch_chain(home(halves(hash), self.slots.len()))
     }
 
     #[inline(always)]

@@ -131,15 +131,18 @@ impl Table {
         std::hint::black_box(seen);
     }
 
-    /// The same for the entries that will have to go if these are new, where they do not fit any more.
-    pub fn touch_outgoing(&self, hashes: impl Iterator<Item = NameHash>) {
-        if self.entries < self.entries_max {
-            return;
-        }
+    /// The same if they are new: what is looked for in vain is looked for longer, and where the table is full another entry
+    /// has to go.
+    pub fn touch_for_new(&self, hashes: impl Iterator<Item = NameHash>) {
         let segments = self.segments.len();
         let mut turn = self.turn;
+        let full = self.entries == self.entries_max;
         let seen = hashes.fold(0, |seen, hash| {
             let own = segment_of(hash, segments);
+            let seen = seen ^ self.segments[own].touch_chain_of(hash);
+            if !full {
+                return seen;
+            }
             let from = match self.segments[own].entries() >= self.share {
                 true => own,
                 false => {

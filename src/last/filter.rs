@@ -133,9 +133,13 @@ impl Known {
         std::hint::black_box(seen);
     }
 
-    pub fn surely_absent(&self, hash: NameHash) -> bool {
+    pub fn is_newest(&self) -> bool {
         // Nobody renews a default.
-        if self.version == 0 || self.version != self.newest.load(Ordering::Acquire) {
+        self.version > 0 && self.version == self.newest.load(Ordering::Acquire)
+    }
+
+    pub fn surely_absent(&self, hash: NameHash) -> bool {
+        if !self.is_newest() {
             return false;
         }
         let bits = bits(hash);

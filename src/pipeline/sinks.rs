@@ -190,9 +190,9 @@ impl Pipeline {
         self.owner.store_answers();
     }
 
-    /// What needs no look-up from here on.
-    pub fn store_knows(&mut self, known: Known) {
-        self.owner.lookups.known = known;
+    /// What needs no look-up from here on. Returns what was known before.
+    pub fn store_knows(&mut self, known: Known) -> Known {
+        std::mem::replace(&mut self.owner.lookups.known, known)
     }
 
     /// The connection is gone: what was under way is written or asked again.

@@ -233,7 +233,7 @@ pub async fn run_embedded(shard: Rc<Shard>, store: Arc<embedded::Store>) {
             rounds.writing.set(true);
             let (shard, store, rounds) = (shard.clone(), store.clone(), rounds.clone());
             glommio::spawn_local(async move {
-                let full = write(&shard, &store).await;
+                let full = write(&shard, &store, &rounds.empty).await;
                 tidy_up(&shard, &store).await;
                 rounds.over(&shard, full);
             })
@@ -250,6 +250,8 @@ pub async fn run_embedded(shard: Rc<Shard>, store: Arc<embedded::Store>) {
 struct Rounds {
     writing: Cell<bool>,
     after_ms: Cell<u64>,
+    /// Sheets for the next round, at most those of the largest one there may be.
+    empty: RefCell<Vec<Sheet>>,
 }
 
 impl Rounds {
@@ -273,14 +275,18 @@ async fn look_up(shard: &Shard, store: &Arc<embedded::Store>) -> bool {
         return false;
     };
     let found = get(store, names).await;
-    shard.turn(|pipeline, now| match found {
+    let known = shard.turn(|pipeline, now| match found {
         Ok((marks, known)) => {
             let marks = marks.iter().map(|mark| mark.map(|mark| mark.timestamp));
             pipeline.looked_up(id, marks, now);
-            pipeline.store_knows(known);
+            Some(known)
         }
-        Err(_) => pipeline.store_silent(now),
+        Err(_) => {
+            pipeline.store_silent(now);
+            None
+        }
     });
+    learn(shard, known);
     true
 }
 
@@ -293,15 +299,30 @@ async fn check(shard: &Shard, store: &Arc<embedded::Store>) -> bool {
         return false;
     };
     let found = get(store, names).await;
-    shard.turn(|pipeline, _| match found {
+    let known = shard.turn(|pipeline, _| match found {
         Ok((marks, known)) => {
             pipeline.store_answers();
-            pipeline.store_knows(known);
             pipeline.marks_checked(id, &marks);
+            Some(known)
         }
-        Err(_) => pipeline.writer.refused(id),
+        Err(_) => {
+            pipeline.writer.refused(id);
+            None
+        }
     });
+    learn(shard, known);
     true
+}
+
+/// What needs no look-up from here on. What was known before is freed elsewhere: a filter may have megabytes, and to give
+/// them back takes milliseconds.
+fn learn(shard: &Shard, known: Option<Known>) {
+    let Some(known) = known else { return };
+    let former = shard.turn(|pipeline, _| pipeline.store_knows(known));
+    if !former.is_newest() {
+        let free = async move { glommio::executor().spawn_blocking(|| drop(former)).await };
+        glommio::spawn_local(free).detach();
+    }
 }
 
 async fn get(
@@ -326,8 +347,8 @@ struct Round {
     marks: usize,
 }
 
-/// Some marks of a round, their names one after the other: a hundred thousand pieces of memory would be freed by the thread
-/// that writes, which gives way and may hold the allocator's lock meanwhile, where the shard waits for it.
+/// Some marks of a round, their names one after the other. The thread that writes frees nothing: it gives way and may hold
+/// the allocator's lock meanwhile, where the shard waits for it. Sheets come back, and are used again.
 struct Sheet {
     names: String,
     /// Where each name ends.
@@ -335,14 +356,16 @@ struct Sheet {
 }
 
 impl Round {
-    fn add<'n>(&mut self, id: u64, marks: impl Iterator<Item = (&'n str, Mark)>) {
+    fn add<'n>(
+        &mut self,
+        id: u64,
+        marks: impl Iterator<Item = (&'n str, Mark)>,
+        empty: &mut Vec<Sheet>,
+    ) {
         self.ids.push(id);
         let full = |sheet: &Sheet| sheet.marks.len() >= MARKS_PER_SHEET;
         if self.sheets.last().is_none_or(full) {
-            self.sheets.push(Sheet {
-                names: String::with_capacity(MARKS_PER_SHEET * NAME_BYTES),
-                marks: Vec::with_capacity(MARKS_PER_SHEET),
-            });
+            self.sheets.push(empty.pop().unwrap_or_else(Sheet::new));
         }
         let Some(sheet) = self.sheets.last_mut() else {
             return;
@@ -357,6 +380,20 @@ impl Round {
 }
 
 impl Sheet {
+    fn new() -> Sheet {
+        Sheet {
+            names: String::with_capacity(MARKS_PER_SHEET * NAME_BYTES),
+            marks: Vec::with_capacity(MARKS_PER_SHEET),
+        }
+    }
+
+    /// To be used again, with no more memory than one that is new.
+    fn clear(&mut self) {
+        self.names.clear();
+        self.names.shrink_to(MARKS_PER_SHEET * NAME_BYTES);
+        self.marks.clear();
+    }
+
     fn marks(&self) -> impl Iterator<Item = (&str, Mark)> {
         let mut from = 0;
         self.marks.iter().map(move |(end, mark)| {
@@ -367,23 +404,26 @@ impl Sheet {
 }
 
 /// Writes what waits in one transaction. True: there was more of it than one takes.
-async fn write(shard: &Shard, store: &Arc<embedded::Store>) -> bool {
-    let Round { ids, sheets, marks } = gather(shard).await;
+async fn write(shard: &Shard, store: &Arc<embedded::Store>, empty: &RefCell<Vec<Sheet>>) -> bool {
+    let Round { ids, sheets, marks } = gather(shard, empty).await;
     let full = marks >= ROUND_MARKS_MAX;
-    let store = store.clone();
+    let (store, sheets) = (store.clone(), Arc::new(sheets));
+    let written = sheets.clone();
     let result = glommio::executor()
         .spawn_blocking(|| {
             giving_way(move || {
-                let marks: Vec<_> = sheets.iter().flat_map(Sheet::marks).collect();
+                let marks: Vec<_> = written.iter().flat_map(Sheet::marks).collect();
                 store.put_many(&marks)?;
                 Ok(store.known())
             })
         })
         .await;
-    // Before any of its entries can leave the table: from here on they are asked for.
-    if let Ok(known) = &result {
-        shard.turn(|pipeline, _| pipeline.store_knows(known.clone()));
+    if let Ok(mut sheets) = Arc::try_unwrap(sheets) {
+        sheets.iter_mut().for_each(Sheet::clear);
+        empty.borrow_mut().append(&mut sheets);
     }
+    // Before any of its entries can leave the table: from here on they are asked for.
+    learn(shard, result.as_ref().ok().cloned());
     let mut pace = Pace::new(&shard.clock);
     for id in ids {
         match result {
@@ -406,7 +446,7 @@ async fn tidy_up(shard: &Shard, store: &Arc<embedded::Store>) {
             .spawn_blocking(|| giving_way(move || Ok((store.tidy_up()?, store.known()))))
             .await;
         match result {
-            Ok((true, known)) => shard.turn(|pipeline, _| pipeline.store_knows(known)),
+            Ok((true, known)) => learn(shard, Some(known)),
             Ok((false, _)) => return,
             Err(error) => return complain(shard, &error).await,
         }
@@ -418,13 +458,13 @@ async fn complain(shard: &Shard, error: &embedded::StoreError) {
     glommio::timer::sleep(RETRY).await;
 }
 
-async fn gather(shard: &Shard) -> Round {
+async fn gather(shard: &Shard, empty: &RefCell<Vec<Sheet>>) -> Round {
     let mut round = Round::default();
     let mut pace = Pace::new(&shard.clock);
     while round.marks < ROUND_MARKS_MAX {
         let taken = shard.turn(|pipeline, _| {
             let writes = pipeline.writer.take_batch(MARKS_PER_PIECE)?;
-            round.add(writes.id, writes.marks());
+            round.add(writes.id, writes.marks(), &mut empty.borrow_mut());
             Some(())
         });
         if taken.is_none() {
@@ -446,6 +486,11 @@ mod tests {
             value: None,
         };
         let long = "n".repeat(MARKS_PER_SHEET * NAME_BYTES);
+        let mut used = Sheet::new();
+        used.names.push_str(&long.repeat(2));
+        used.clear();
+        assert!(used.names.capacity() < 2 * long.len());
+        let mut empty = vec![used];
         let mut round = Round::default();
         let mut expected = Vec::new();
         for id in 0..3 * MARKS_PER_SHEET as u32 {
@@ -455,10 +500,10 @@ mod tests {
                 (&long[..1], mark(3)),
                 ("é", mark(4)),
             ];
-            round.add(u64::from(id), batch.into_iter());
+            round.add(u64::from(id), batch.into_iter(), &mut empty);
             expected.extend(batch);
         }
-        round.add(u64::MAX, [(long.as_str(), mark(5))].into_iter());
+        round.add(u64::MAX, [(long.as_str(), mark(5))].into_iter(), &mut empty);
         expected.push((&long, mark(5)));
         let marks: Vec<_> = round.sheets.iter().flat_map(Sheet::marks).collect();
         assert_eq!(marks, expected);
@@ -467,5 +512,6 @@ mod tests {
             (expected.len(), 3 * MARKS_PER_SHEET + 1)
         );
         assert_eq!(round.sheets.len(), expected.len().div_ceil(MARKS_PER_SHEET));
+        assert!(empty.is_empty());
     }
 }
