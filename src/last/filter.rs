@@ -6,8 +6,9 @@ use crate::point::NameHash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Bits for each mark: of what is absent some 9 in 10,000 pass.
-const BITS_PER_MARK: usize = 16;
+/// Bits for each mark: of what is absent one in 10,000 passes, and there are ten and more filters to be passed. With 16 it
+/// would be nine.
+const BITS_PER_MARK: usize = 24;
 /// Words of a line, in each of which one bit is set for a mark. They come from memory together, so one look at it answers;
 /// of four bits in one word 4 in 1000 would pass, because words fill less evenly than lines.
 const LINE_WORDS: usize = 8;
@@ -183,10 +184,10 @@ mod tests {
         assert!((0..100_000).all(|n| filter.may_have(hash(n), &bits(hash(n)))));
         let passed = (100_000..200_000).filter(|n| filter.may_have(hash(*n), &bits(hash(*n))));
         let passed = passed.count();
-        assert!(passed < 200, "{passed} of 100,000");
-        assert_eq!(filter.bytes(), 200_192);
+        assert!((1..50).contains(&passed), "{passed} of 100,000");
+        assert_eq!(filter.bytes(), 300_032);
         filter.fold(40_000);
-        assert_eq!(filter.bytes(), 100_096);
+        assert_eq!(filter.bytes(), 150_016);
         assert!((0..100_000).all(|n| filter.may_have(hash(n), &bits(hash(n)))));
         assert!(Filter::new(100_000, 63).is_none());
         assert_eq!(Filter::new(100_000, 64).map(|it| it.bytes()), Some(64));
