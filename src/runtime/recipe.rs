@@ -33,7 +33,7 @@ use std::sync::mpsc::SyncSender;
 
 /// The part of a shard's budget that the populate core has beside it: points of jobs on their way to carbon.
 const BACKFILL_SHARE: usize = 4;
-/// Bytes of the embedded store's filters for each metric of `last.entries_max`; 16 bits a mark, so they hold for a dozen
+/// Bytes of the embedded store's filters for each metric of `last.entries_max`; 24 bits a mark, so they hold for a dozen
 /// times as many. More than that is looked up, as everything is in Redis.
 const FILTER_BYTES_PER_ENTRY: usize = 36;
 /// Threads carry these names, with the shard's number.
