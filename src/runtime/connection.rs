@@ -12,7 +12,6 @@ use crate::http::Limits;
 use crate::http::decoder::Awaiting;
 use crate::pipeline::{Abandoned, Connection, Taken};
 use std::io;
-use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
 /// What holds for a connection, as the configuration has it now.
@@ -70,9 +69,8 @@ pub async fn serve(shard: Rc<Shard>, mut stream: Stream) {
     let Bounds {
         limits, deadlines, ..
     } = shard.connections.bounds.get();
-    let descriptor = stream.as_raw_fd();
     let idle_until = shard.clock.now().ms() + deadlines.idle_ms;
-    let index = shard.connections.open(descriptor, idle_until);
+    let index = shard.connections.open(&stream, idle_until);
     let mut connection = Connection::new(index, limits);
     let mut session = Session {
         shard: &shard,

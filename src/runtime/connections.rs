@@ -3,9 +3,11 @@
 
 use super::buffered::Buffered;
 use super::connection::Bounds;
+use super::ring::Received;
+use super::socket::Stream;
 use crate::config;
 use std::cell::{Cell, RefCell};
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
@@ -24,9 +26,9 @@ pub enum Waits {
     Client,
 }
 
-#[derive(Debug)]
 struct Entry {
     descriptor: RawFd,
+    received: Option<Received>,
     waits: Waits,
     deadline_ms: u64,
     timed_out: bool,
@@ -66,9 +68,14 @@ impl Connections {
         self.bounds.set(Bounds::of(http, line));
     }
 
-    pub fn open(&self, descriptor: RawFd, deadline_ms: u64) -> usize {
+    pub fn open(&self, stream: &Stream, deadline_ms: u64) -> usize {
+        self.add(stream.as_raw_fd(), stream.received(), deadline_ms)
+    }
+
+    fn add(&self, descriptor: RawFd, received: Option<Received>, deadline_ms: u64) -> usize {
         let entry = Some(Entry {
             descriptor,
+            received,
             waits: Waits::Idle,
             deadline_ms,
             timed_out: false,
@@ -156,7 +163,7 @@ impl Connections {
             let how = match entry.waits {
                 Waits::Idle if now_ms >= entry.deadline_ms.min(idle_until_ms) => {
                     // Its request is here, and its task reads it next.
-                    if has_unread(entry.descriptor) {
+                    if has_unread(entry) {
                         continue;
                     }
                     libc::SHUT_RD
@@ -180,10 +187,13 @@ impl Connections {
     }
 }
 
-fn has_unread(descriptor: RawFd) -> bool {
+fn has_unread(entry: &Entry) -> bool {
+    if entry.received.as_ref().is_some_and(Received::has_bytes) {
+        return true;
+    }
     let (mut byte, look) = (0u8, libc::MSG_PEEK | libc::MSG_DONTWAIT);
     // SAFETY: the descriptor is open as in `sweep`, and the buffer is as long as is said.
-    unsafe { libc::recv(descriptor, (&raw mut byte).cast(), 1, look) > 0 }
+    unsafe { libc::recv(entry.descriptor, (&raw mut byte).cast(), 1, look) > 0 }
 }
 
 #[cfg(test)]
@@ -201,7 +211,7 @@ mod tests {
         let (mut idle, _peer) = UnixStream::pair().unwrap();
         let (mut asked, mut client) = UnixStream::pair().unwrap();
         for stream in [&idle, &asked] {
-            connections.open(stream.as_raw_fd(), u64::MAX);
+            connections.add(stream.as_raw_fd(), None, u64::MAX);
         }
         client.write_all(b"GET").unwrap();
         connections.sweep(5, 5);

@@ -7,7 +7,6 @@ use super::shard::Shard;
 use super::socket::Stream;
 use crate::pipeline::{Fed, Feed};
 use std::io;
-use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 pub async fn serve(shard: Rc<Shard>, stream: Stream) {
     // Where there is no place for another connection it gives way like all idle ones, long before its deadline.
-    let index = shard.connections.open(stream.as_raw_fd(), u64::MAX);
+    let index = shard.connections.open(&stream, u64::MAX);
     let mut session = Session {
         shard: &shard,
         index,

@@ -76,6 +76,14 @@ impl Stream {
         }
     }
 
+    /// What a look into the socket does not show.
+    pub fn received(&self) -> Option<ring::Received> {
+        match self {
+            Stream::Ring(stream) => Some(stream.received()),
+            Stream::Polled(_) => None,
+        }
+    }
+
     /// Nothing more will be sent.
     pub fn half_close(&self) -> io::Result<()> {
         // SAFETY: open as long as the stream lives.

@@ -17,7 +17,7 @@ mod tests;
 
 pub use driver::run;
 pub use listener::Listener;
-pub use stream::{Overrun, Stream};
+pub use stream::{Overrun, Received, Stream};
 
 use super::bell::Eventfd;
 use super::buffered::Buffered;

@@ -23,7 +23,29 @@ pub struct Stream {
     descriptor: RawFd,
 }
 
+/// For who must know whether a stream's task has something to read.
+pub struct Received {
+    ring: Rc<Ring>,
+    index: u32,
+}
+
+impl Received {
+    /// The ring has taken bytes from the socket, and the stream's task has not come to read them. As long as the stream
+    /// lives.
+    pub fn has_bytes(&self) -> bool {
+        let mut slots = self.ring.slots.borrow_mut();
+        slots.find(self.index).is_some_and(|slot| slot.has_bytes())
+    }
+}
+
 impl Stream {
+    pub fn received(&self) -> Received {
+        Received {
+            ring: self.ring.clone(),
+            index: self.index,
+        }
+    }
+
     /// The socket blocks, as far as it is concerned: on one that does not, the kernel would not wait.
     pub fn new(ring: Rc<Ring>, descriptor: OwnedFd) -> Stream {
         let raw = descriptor.as_raw_fd();

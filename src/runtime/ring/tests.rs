@@ -332,3 +332,24 @@ fn a_listener_accepts_what_is_asked_for_and_is_gone_when_it_is_dropped() {
         until(|| UnixStream::connect(&path).is_err()).await;
     });
 }
+
+#[test]
+fn what_the_ring_has_taken_and_nobody_has_read_is_known() {
+    on_ring(BUFFERS, usize::MAX, |ring| async move {
+        let (mut stream, mut client) = pair(&ring);
+        let received = stream.received();
+        let shared = shared();
+        assert!(!received.has_bytes());
+        let bytes = {
+            let mut read = std::pin::pin!(stream.receive(&shared, |bytes| bytes.to_vec()));
+            assert!(future::poll_once(&mut read).await.is_none());
+            client.write_all(b"a beginning").unwrap();
+            // Its task is not asked: the bytes are in no socket, and in nobody's hands.
+            until(|| received.has_bytes()).await;
+            read.await
+        };
+        assert_eq!(bytes.unwrap().unwrap(), b"a beginning");
+        assert!(!received.has_bytes());
+        drop(stream);
+    });
+}
