@@ -10,6 +10,7 @@
 //! | [`generator`] | requests made ahead of time, offered in a closed loop or at a constant rate |
 //! | [`blackhole`] | a carbon that decodes and counts |
 //! | [`remote`] | a Graphite that has one answer, for populate |
+//! | [`hiccups`] | when the machine itself stood still |
 //! | [`process`] | a program on a CPU of its own, its CPU time and memory |
 //! | [`target`] | the programs that are compared |
 //! | [`runner`] | rounds, in which the targets take turns |
@@ -19,6 +20,7 @@
 mod blackhole;
 mod experiment;
 mod generator;
+mod hiccups;
 mod http;
 mod process;
 mod remote;
@@ -53,6 +55,8 @@ enum Verb {
     Generate(generator::Plan),
     /// Decodes and counts what carbon would get; `GET /` on the second port tells the totals
     Blackhole { carbon: u16, report: u16 },
+    /// Tells when a timer that goes before everything else was late, in µs of the monotonic clock
+    Hiccups,
     /// Answers every request with a history of so many minutes that ends now
     Remote { port: u16, points: u32 },
 }
@@ -63,6 +67,7 @@ fn main() -> ExitCode {
         Verb::Report => report::write(),
         Verb::Generate(plan) => generator::main(&plan),
         Verb::Blackhole { carbon, report } => blackhole::serve(carbon, report),
+        Verb::Hiccups => hiccups::tell(),
         Verb::Remote { port, points } => remote::serve(port, points),
     };
     match done {

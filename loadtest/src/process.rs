@@ -36,6 +36,14 @@ pub fn ourselves(cpu: usize, verb: &str) -> Command {
     command
 }
 
+/// The same, and before everything else there.
+pub fn first(cpu: usize, verb: &str) -> Command {
+    let path = std::env::current_exe().unwrap_or_else(|_| "loadtest".into());
+    let mut command = pinned(cpu, "chrt");
+    command.args(["--fifo", "90"]).arg(path).arg(verb);
+    command
+}
+
 impl Program {
     pub fn spawn(name: &'static str, command: &mut Command, dir: &Path) -> Result<Program> {
         let log = dir.join(format!("{name}.log"));
@@ -62,8 +70,17 @@ impl Program {
         Ok(())
     }
 
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    pub fn all_said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The end of it.
     pub fn said(&self) -> String {
-        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let text = self.all_said();
         let lines: Vec<&str> = text.lines().rev().take(5).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }

@@ -16,6 +16,7 @@ use rustix::event::{Timespec, epoll};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+use crate::hiccups::now_us;
 use body::Bodies;
 use connection::{Connection, Progress};
 
@@ -69,6 +70,9 @@ pub struct Plan {
     /// Goes before everything else on its CPU (needs root), so that its own waiting is not taken for the server's
     #[arg(long)]
     pub first: bool,
+    /// Tells of each request when it was due and how long its answer took
+    #[arg(long)]
+    pub each: bool,
 }
 
 impl Plan {
@@ -88,6 +92,7 @@ impl Plan {
             requests_max: None,
             seed: 1,
             first: false,
+            each: false,
         }
     }
 
@@ -118,6 +123,7 @@ impl Plan {
             .map(|count| format!("--requests-max={count}"));
         arguments.extend(limit);
         arguments.extend(self.first.then(|| "--first".to_owned()));
+        arguments.extend(self.each.then(|| "--each".to_owned()));
         arguments
     }
 }
@@ -149,6 +155,9 @@ pub struct Offered {
     pub p99: u64,
     /// Pairs of a value in µs and how many answers took as long.
     pub micros: Vec<(u64, u64)>,
+    /// In µs: when each request was due, by the monotonic clock, and how long its answer took. If it was asked for.
+    #[serde(default)]
+    pub each: Vec<(u64, u64)>,
 }
 
 pub fn main(plan: &Plan) -> Result<()> {
@@ -166,7 +175,9 @@ struct Generator {
     connections: Vec<Connection>,
     idle: VecDeque<usize>,
     began: Instant,
+    began_us: u64,
     micros: Histogram<u64>,
+    each: Vec<(u64, u64)>,
     sent: u64,
     waited: u64,
     refused: u64,
@@ -197,6 +208,8 @@ fn offer(plan: &Plan) -> Result<Offered> {
         idle: (0..plan.connections).collect(),
         connections,
         began: Instant::now(),
+        began_us: 0,
+        each: Vec::new(),
         micros: Histogram::new_with_bounds(1, MICROS_MAX, 3).map_err(|e| e.to_string())?,
         sent: 0,
         waited: 0,
@@ -213,6 +226,11 @@ impl Generator {
         let end = Duration::from_secs_f64(self.plan.seconds);
         let mut events: Vec<epoll::Event> = Vec::with_capacity(self.connections.len());
         self.began = Instant::now();
+        self.began_us = now_us();
+        if self.plan.each {
+            let expected = self.plan.seconds * self.plan.rate;
+            self.each.reserve(expected as usize + 1);
+        }
         loop {
             let now = self.began.elapsed();
             let next = self.send_what_is_due(now, end)?;
@@ -287,8 +305,12 @@ impl Generator {
             Ok(Progress::Waiting) => {}
             Ok(Progress::Answered { status, body, due }) => {
                 let took = self.began.elapsed().saturating_sub(due);
-                self.micros
-                    .saturating_record((took.as_micros() as u64).max(1));
+                let took_us = (took.as_micros() as u64).max(1);
+                self.micros.saturating_record(took_us);
+                if self.plan.each {
+                    let due_us = self.began_us + due.as_micros() as u64;
+                    self.each.push((due_us, took_us));
+                }
                 self.refused += u64::from(!(200..300).contains(&status));
                 self.bodies.free(body);
                 self.idle.push_back(number);
@@ -297,7 +319,7 @@ impl Generator {
         }
     }
 
-    fn told(&self) -> Offered {
+    fn told(self) -> Offered {
         Offered {
             requests: self.micros.len(),
             seconds: self.began.elapsed().as_secs_f64(),
@@ -312,6 +334,7 @@ impl Generator {
                 .iter_recorded()
                 .map(|step| (step.value_iterated_to(), step.count_since_last_iteration()))
                 .collect(),
+            each: self.each,
         }
     }
 }

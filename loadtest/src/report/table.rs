@@ -133,11 +133,13 @@ pub fn text(all: &[Results]) -> String {
 }
 
 /// Measures worth a column: what they are called there, and in which unit.
-const COLUMNS: [(&str, &str, f64); 16] = [
+const COLUMNS: [(&str, &str, f64); 18] = [
     ("cpu_us_per_request", "CPU µs/request", 1.0),
     ("cpu_us_per_point", "CPU µs/point", 1.0),
     ("p50_us", "p50 ms", 1e-3),
     ("p99_us", "p99 ms", 1e-3),
+    ("quiet_p99_us", "p99 ms without hiccups", 1e-3),
+    ("hiccup_percent", "hiccups %", 1.0),
     ("requests_per_second", "requests/s", 1.0),
     ("points_per_second", "points/s", 1.0),
     ("cpu_percent", "server busy %", 1.0),
@@ -152,7 +154,13 @@ const COLUMNS: [(&str, &str, f64); 16] = [
     ("resident_mb", "memory MB", 1.0),
 ];
 /// Those whose rounds' range is worth the room.
-const RANGED: [&str; 3] = ["cpu_us_per_request", "cpu_us_per_point", "p99_us"];
+const RANGED: [&str; 5] = [
+    "cpu_us_per_request",
+    "cpu_us_per_point",
+    "p99_us",
+    "quiet_p99_us",
+    "hiccup_percent",
+];
 
 pub fn details(results: &Results) -> Vec<Vec<String>> {
     let seen = |measure: &str| {
