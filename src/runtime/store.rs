@@ -318,11 +318,13 @@ async fn check(shard: &Shard, store: &Arc<embedded::Store>) -> bool {
 /// them back takes milliseconds.
 fn learn(shard: &Shard, known: Option<Known>) {
     let Some(known) = known else { return };
-    let former = shard.turn(|pipeline, _| pipeline.store_knows(known));
-    if !former.is_newest() {
-        let free = async move { glommio::executor().spawn_blocking(|| drop(former)).await };
-        glommio::spawn_local(free).detach();
+    // An answer may have been under way while a round was written.
+    if shard.pipeline.borrow().owner().lookups.known.is_newest() {
+        return;
     }
+    let former = shard.turn(|pipeline, _| pipeline.store_knows(known));
+    let free = async move { glommio::executor().spawn_blocking(|| drop(former)).await };
+    glommio::spawn_local(free).detach();
 }
 
 async fn get(
