@@ -16,7 +16,7 @@ use crate::process::{Program, first};
 use crate::target::{LOAD_CPU, SERVER_CPU};
 
 const PERIOD: Duration = Duration::from_micros(250);
-/// A timer that wakes an idle CPU is late by a third of it.
+/// A timer that wakes an idle CPU is late by a quarter of it.
 const LATE: Duration = Duration::from_micros(150);
 /// What came meanwhile is answered then, and what comes during that waits.
 const AFTER_US: u64 = 1_500;

@@ -290,9 +290,7 @@ impl Owner {
     /// A point of a metric that the table does not have.
     fn accept_first(&mut self, header: &Header, accepted: Accepted) -> Fate {
         let unchecked = accepted == Accepted::Unchecked;
-        let evicted = self
-            .table
-            .add(header.hash, header.timestamp, true, unchecked);
+        let evicted = self.table.add(header.hash, header.timestamp, unchecked);
         self.note(evicted);
         self.added += 1;
         self.accepted(header, accepted)

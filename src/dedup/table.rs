@@ -173,17 +173,11 @@ impl Table {
         Some(Known { slot, unsaved })
     }
 
-    /// An entry of a metric that was just looked for in vain. It starts without its second chance, so a flood of names
-    /// that come only once pushes out itself and not the names in use.
-    pub fn add(
-        &mut self,
-        hash: NameHash,
-        timestamp: u32,
-        unsaved: bool,
-        unchecked: bool,
-    ) -> Evicted {
+    /// An unsaved entry of a metric that was just looked for in vain. It starts without its second chance, so a flood of
+    /// names that come only once pushes out itself and not the names in use.
+    pub fn add(&mut self, hash: NameHash, timestamp: u32, unchecked: bool) -> Evicted {
         debug_assert!(self.find(hash).is_none());
-        self.insert(hash, timestamp, marked(unsaved, unchecked))
+        self.insert(hash, timestamp, marked(true, unchecked))
     }
 
     /// Adds an entry, or replaces what is there.

@@ -349,7 +349,7 @@ struct Round {
     marks: usize,
 }
 
-/// Some marks of a round, their names one after the other. The thread that writes frees nothing: it gives way and may hold
+/// Some marks of a round, their names one after the other. The thread that writes frees none: it gives way and may hold
 /// the allocator's lock meanwhile, where the shard waits for it. Sheets come back, and are used again.
 struct Sheet {
     names: String,
