@@ -2,6 +2,7 @@
 
 mod bodies;
 mod dedup;
+mod flood;
 mod frame;
 mod http;
 mod journal;

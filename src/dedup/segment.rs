@@ -10,6 +10,8 @@ pub(super) const OCCUPIED: u32 = 1;
 pub(super) const REFERENCED: u32 = 2;
 pub(super) const UNSAVED: u32 = 4;
 pub(super) const UNCHECKED: u32 = 8;
+/// Looked at before the clock's hand last passed, after it had passed the time before.
+pub(super) const SPARED: u32 = 16;
 
 /// Slots that a search looks at together, before it goes from one to the next: most often what it
 /// looks for is among them.
@@ -33,6 +35,15 @@ const _: () = assert!(SLOT_BYTES == 24);
 impl Slot {
     pub fn has(&self, flag: u32) -> bool {
         self.flags & flag != 0
+    }
+
+    /// The clock's hand goes by: what was looked at since it did last is spared until it comes again.
+    pub fn pass(&mut self) {
+        let spared = match self.has(REFERENCED) {
+            true => SPARED,
+            false => 0,
+        };
+        self.flags = self.flags & !(REFERENCED | SPARED) | spared;
     }
 }
 
@@ -107,18 +118,19 @@ impl Segment {
         self.slots[home].key[0] as u32 ^ self.slots[last].flags
     }
 
-    /// The slots from there on that a removal will look at, or a search for what is not there.
+    /// The slots that a search for what is not there will look at.
     #[inline]
-    pub fn touch_chain(&self, from: usize) -> u32 {
-        let chain = self.slots.iter().skip(from).step_by(SLOTS_PER_LINE);
+    pub fn touch_chain(&self, hash: NameHash) -> u32 {
+        let home = home(halves(hash), self.slots.len());
+        let chain = self.slots.iter().skip(home).step_by(SLOTS_PER_LINE);
         chain
             .take(CHAIN_LINES)
             .fold(0, |seen, slot| seen ^ slot.flags)
     }
 
     #[inline]
-    pub fn touch_chain_of(&self, hash: NameHash) -> u32 {
-        self.touch_chain(home(halves(hash), self.slots.len()))
+    pub fn touch_slot(&self, index: usize) -> u32 {
+        self.slots.get(index).map_or(0, |slot| slot.flags)
     }
 
     #[inline(always)]
@@ -195,6 +207,28 @@ impl Segment {
         }
         self.slots[hole] = Slot::default();
         self.entries -= 1;
+    }
+
+    /// Puts it into the place of one that may go, if a search for it would come by one: then no other has to move. The key
+    /// must be absent.
+    pub fn replace(&mut self, hash: NameHash, timestamp: u32, flags: u32) -> bool {
+        if self.entries == 0 {
+            return false;
+        }
+        let key = halves(hash);
+        let mut index = home(key, self.slots.len());
+        while self.slots[index].has(OCCUPIED) {
+            if !self.slots[index].has(REFERENCED | SPARED | UNSAVED) {
+                self.slots[index] = Slot {
+                    key,
+                    timestamp,
+                    flags: flags | OCCUPIED,
+                };
+                return true;
+            }
+            index = self.after(index);
+        }
+        false
     }
 
     fn place(&mut self, slot: Slot) {
