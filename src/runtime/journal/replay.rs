@@ -147,6 +147,10 @@ impl Replays {
         self.under_way.borrow_mut()[owner] += cost;
     }
 
+    pub fn are_handed_out(&self) -> bool {
+        self.handed_out.get()
+    }
+
     pub(super) fn all_handed_out(&self) {
         self.handed_out.set(true);
     }

@@ -334,6 +334,11 @@ impl Populate {
         self.starts.ring();
     }
 
+    pub fn has_jobs(&self) -> bool {
+        let jobs = self.jobs.borrow();
+        jobs.queued() + jobs.running() > 0 || !self.is_quiet()
+    }
+
     /// Every job that was posted has its answer.
     pub fn is_quiet(&self) -> bool {
         self.asked.borrow().is_empty() && self.waiting.borrow().is_empty()
