@@ -7,6 +7,7 @@ use super::super::STEP_ASIDE;
 use super::super::bell;
 use super::super::mesh::Rest;
 use super::super::neighbours::Neighbours;
+use super::behind;
 use super::buffers::Chunk;
 use super::slots::{Receive, Slot};
 use super::{READABLE, RECEIVE, RUNG, Ring, SEND, untag};
@@ -117,6 +118,7 @@ impl Ring {
     fn has_work(&self) -> bool {
         let given = self.unheard.get()
             || !self.given.borrow().is_empty()
+            || !self.behind.borrow().is_empty()
             || !self.interrupted.borrow().is_empty();
         given || is_due(&mut self.uring.borrow_mut())
     }
@@ -124,19 +126,35 @@ impl Ring {
     /// One look. `false`: there was nothing.
     fn turn(&self) -> bool {
         self.settle();
+        let waited = !self.behind.borrow().is_empty();
+        let due = is_due(&mut self.uring.borrow_mut());
+        let small = due && self.take_completions();
+        self.wake_large(small);
+        due || waited
+    }
+
+    /// True: something small has come.
+    fn take_completions(&self) -> bool {
         let mut uring = self.uring.borrow_mut();
-        if !is_due(&mut uring) {
-            return false;
-        }
         // After a doze everything is here already. What it does not take at once (EINTR, EAGAIN) it takes in the next
         // turn.
         if is_asked(&mut uring) {
             let _ = uring.submit();
         }
+        let before = self.given.borrow().len();
         for completion in uring.completion() {
             self.complete(&completion);
         }
-        true
+        self.given.borrow().len() > before
+    }
+
+    fn wake_large(&self, small: bool) {
+        for index in self.behind.borrow_mut().come(small) {
+            if let Some(slot) = self.slots.borrow_mut().find(index) {
+                self.given.borrow_mut().push(index);
+                slot.wake();
+            }
+        }
     }
 
     /// After the tasks of the last turn have run. What was not taken is copied out, and the client is not
@@ -214,9 +232,15 @@ impl Ring {
         if let Some(buffer) = cqueue::buffer_select(flags) {
             let chunk = Chunk::new(buffer, result.max(0) as usize);
             if result > 0 && !slot.abandoned {
+                // What follows something large is a part of it.
+                let large = behind::is_large(result as usize) || !slot.chunks.is_empty();
                 slot.chunks.push_back(chunk);
-                self.given.borrow_mut().push(index);
-                slot.wake();
+                if large {
+                    self.behind.borrow_mut().push(index);
+                } else {
+                    self.given.borrow_mut().push(index);
+                    slot.wake();
+                }
             } else {
                 self.buffers.give_back(chunk);
             }

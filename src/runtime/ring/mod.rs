@@ -7,6 +7,7 @@
 //! Everything is asked for and completed on the executor's own thread, inside our calls: what was received
 //! and is not in the completion queue yet is still in the socket.
 
+mod behind;
 mod buffers;
 mod driver;
 mod listener;
@@ -22,6 +23,7 @@ pub use stream::{Overrun, Received, Stream};
 use super::bell::Eventfd;
 use super::buffered::Buffered;
 use super::doorbell::Doorbell;
+use behind::Behind;
 use buffers::{Buffers, GROUP, Size};
 use io_uring::types::Fd;
 use io_uring::{IoUring, cqueue, opcode, squeue};
@@ -35,8 +37,8 @@ use std::rc::Rc;
 /// what finds none waits in the kernel.
 const ENTRIES: u32 = 256;
 /// A mebibyte for each shard. The kernel fills at most 32 of them for one connection in a row, a quarter: as
-/// much as one read took. Whatever a turn delivers is taken or copied out in that turn, so they never run out for
-/// longer.
+/// much as one read took. Whatever a turn delivers is taken or copied out in that turn, or three later where small
+/// requests go first ([`behind`]), so they never run out for longer.
 const BUFFERS: Size = Size {
     count: 128,
     bytes: 8 * 1024,
@@ -58,6 +60,7 @@ pub struct Ring {
     slots: RefCell<Slots>,
     /// Slots that were given bytes in the last turn.
     given: RefCell<Vec<u32>>,
+    behind: RefCell<Behind>,
     /// The kernel has stopped telling that another executor has rung.
     unheard: Cell<bool>,
     /// Slots whose receive ended while their task waits for bytes.
@@ -104,6 +107,7 @@ impl Ring {
             buffers,
             slots: RefCell::default(),
             given: RefCell::default(),
+            behind: RefCell::default(),
             unheard: Cell::new(true),
             interrupted: RefCell::default(),
             door,

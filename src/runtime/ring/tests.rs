@@ -99,6 +99,46 @@ fn pieces_of_any_size_arrive_in_order_and_then_the_end() {
 }
 
 #[test]
+fn what_is_small_is_received_before_what_is_large_and_came_with_it() {
+    on_ring(BUFFERS, usize::MAX, |ring| async move {
+        let order = Rc::new(RefCell::new(Vec::new()));
+        let mut tasks = Vec::new();
+        let mut clients = Vec::new();
+        for of in 0..3 {
+            let (mut stream, client) = pair(&ring);
+            let order = order.clone();
+            tasks.push(glommio::spawn_local(async move {
+                let shared = shared();
+                let received = stream.receive(&shared, |bytes| bytes.len());
+                let received = received.await.unwrap();
+                order.borrow_mut().push((of, received));
+            }));
+            clients.push(client);
+        }
+        let receiving = |slot: &Slot| slot.receive == Receive::On;
+        until(|| {
+            (0..3).all(|of| {
+                ring.slots
+                    .borrow_mut()
+                    .find(of)
+                    .is_some_and(|it| receiving(it))
+            })
+        })
+        .await;
+        // Until we wait there is no look at them.
+        for (client, length) in clients.iter_mut().zip([5_000, 9_000, 100]) {
+            client.write_all(&text(0, length)).unwrap();
+        }
+        for task in tasks {
+            task.await;
+        }
+        let order = order.borrow();
+        assert_eq!(order[0], (2, Some(100)));
+        assert_eq!(order[1..], [(0, Some(5_000)), (1, Some(9_000))]);
+    });
+}
+
+#[test]
 fn with_two_buffers_for_twenty_clients_nobody_loses_a_byte() {
     on_ring(SMALL, usize::MAX, |ring| async move {
         let mut tasks = Vec::new();
