@@ -209,8 +209,8 @@ impl Segment {
         self.entries -= 1;
     }
 
-    /// Puts it into the place of one that may go, if a search for it would come by one: then no other has to move. The key
-    /// must be absent.
+    /// Puts it into the place of one on its chain that is not in use, so that no other has to move. The key must be absent.
+    /// `false`: there is none.
     pub fn replace(&mut self, hash: NameHash, timestamp: u32, flags: u32) -> bool {
         if self.entries == 0 {
             return false;

@@ -1,9 +1,9 @@
 //! The table of last accepted timestamps: what one owner shard knows about its metrics.
 //!
-//! Exact as long as an entry is in it; bounded by `entries_max`, then one goes that was not looked at since the clock's hand
-//! passed it, and its metric is looked up again when it next arrives. A new entry takes the place of such a one among those
-//! that it was looked for behind, which are in the cache already, if the hand has passed that twice; else of one that the
-//! hand finds (CLOCK, the second chance). The table is cut into
+//! Exact as long as an entry is in it; bounded by `entries_max`, then one goes that is not in use, and its metric is looked
+//! up again when it next arrives. A new entry takes the place of one on its own chain, which is in the cache already, if the
+//! clock's hand has passed that twice since it was looked at; where there is none, one goes that the hand finds (CLOCK, the
+//! second chance). The table is cut into
 //! segments of about 8,192 entries that grow one by one, so that no growth stalls the shard: the
 //! largest step moves one segment. Memory is taken as metrics arrive and never given back.
 //!
@@ -283,7 +283,7 @@ impl Table {
         evicted
     }
 
-    /// The hand passes one entry for each that was replaced, so it is round after as many as there are.
+    /// The hand passes one entry for each that is replaced, so a round of it takes as many as there are.
     fn age(&mut self, segment: usize) {
         let (hand, segment) = (&mut self.hands[segment], &mut self.segments[segment]);
         for _ in 0..segment.slots() {
@@ -295,9 +295,9 @@ impl Table {
         }
     }
 
-    /// Makes room for an entry of this segment, whose own place none may leave. Takes one out: the first saved one that a hand finds and that was not
-    /// looked at since the hand last passed; when the scan meets its bound first, the first saved one it saw; when it
-    /// saw none, an unsaved one. Nothing is scanned for when every entry is unsaved.
+    /// Makes room for an entry of this segment where none on its chain may go. Takes one out: the first saved one that a
+    /// hand finds and that was not looked at since the hand last passed; when the scan meets its bound first, the first
+    /// saved one it saw; when it saw none, an unsaved one. Nothing is scanned for when every entry is unsaved.
     ///
     /// A segment that has its share gives of its own. Else the segments take turns, so that all age alike.
     fn evict(&mut self, segment: usize) -> Evicted {

@@ -24,7 +24,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Between two sweeps while there is nothing to do: a wake-up costs 0.1 to 0.2 ms of a CPU that a shard may have to share. So
+/// Between two sweeps while there is nothing to do: a wake-up costs 0.1 ms of a CPU that a shard may have to share. So
 /// much later does a job's first frame, a reload or a stop begin.
 const REST: Duration = Duration::from_millis(50);
 /// Whether carbon is there is told twice a second at the most.

@@ -59,7 +59,7 @@ use std::time::{Duration, Instant};
 use supervisor::Supervisor;
 
 /// The period of the sweep that every executor runs for life: flush intervals, acknowledgements and
-/// look-up deadlines are met to within this.
+/// look-up deadlines are met to within this. The populate core's is longer while it rests.
 const SWEEP: Duration = Duration::from_millis(5);
 /// Between two steps of what takes long everything else has its turn, the executor's own looks included; as short as a timer
 /// can be.

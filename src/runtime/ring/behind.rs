@@ -1,7 +1,7 @@
 //! What is large goes behind what is small and came with it: who sends one point need not wait until others have had
 //! hundreds decided.
 
-/// A part of a request above this is large: some ten points, which take longer to decide than to receive.
+/// A part of a request above this is large: some twenty points, which take longer to decide than to receive.
 const SMALL_BYTES: usize = 2048;
 /// Looks of the driver for which the large ones wait: in the first one the small ones are decided, in the second one the
 /// journal is written, in the third one the answers are made. Whatever comes meanwhile, it is no more.

@@ -232,7 +232,7 @@ impl Ring {
         if let Some(buffer) = cqueue::buffer_select(flags) {
             let chunk = Chunk::new(buffer, result.max(0) as usize);
             if result > 0 && !slot.abandoned {
-                // What follows something large is a part of it.
+                // What follows something that was not taken yet is a part of it.
                 let large = behind::is_large(result as usize) || !slot.chunks.is_empty();
                 slot.chunks.push_back(chunk);
                 if large {

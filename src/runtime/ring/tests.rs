@@ -115,16 +115,9 @@ fn what_is_small_is_received_before_what_is_large_and_came_with_it() {
             }));
             clients.push(client);
         }
-        let receiving = |slot: &Slot| slot.receive == Receive::On;
-        until(|| {
-            (0..3).all(|of| {
-                ring.slots
-                    .borrow_mut()
-                    .find(of)
-                    .is_some_and(|it| receiving(it))
-            })
-        })
-        .await;
+        let receives = |slot: &mut Slot| slot.receive == Receive::On;
+        let is_armed = |of| ring.slots.borrow_mut().find(of).is_some_and(receives);
+        until(|| (0..3).all(is_armed)).await;
         // Until we wait there is no look at them.
         for (client, length) in clients.iter_mut().zip([5_000, 9_000, 100]) {
             client.write_all(&text(0, length)).unwrap();
