@@ -453,6 +453,12 @@ impl Pipeline {
         self.reads.any_open() || self.owner.parked_metrics() > 0 || !self.journal.is_idle()
     }
 
+    /// Nobody waits, and nothing is on its way out. What is written waits for its redo window, and its marks for the
+    /// store: neither minds some milliseconds more.
+    pub fn is_idle(&self) -> bool {
+        !self.is_awaited() && self.outbound.all_written()
+    }
+
     /// Time has passed. True: there is more to do at once, but others may go first.
     pub fn tick(&mut self, now: Now) -> bool {
         if self.owner.lookups.overdue(now.ms(), self.settings.tick_ms) {

@@ -22,11 +22,7 @@ use crate::router::NameHasher;
 use crate::telemetry::Process;
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Duration;
 
-/// Between two sweeps while there is nothing to do: a wake-up costs 0.1 ms of a CPU that a shard may have to share. So
-/// much later does a job's first frame, a reload or a stop begin.
-const REST: Duration = Duration::from_millis(50);
 /// Whether carbon is there is told twice a second at the most.
 const HEALTH_EVERY_MS: u64 = 500;
 /// A crash forgets the new metrics of that time, and their next points make them known again.
@@ -61,10 +57,10 @@ struct Core {
 }
 
 pub async fn serve(plan: CorePlan, mesh: Mesh) {
-    sweep::guard();
     let mesh = Rc::new(mesh);
     // It owns no metric: the smallest table will do.
     let shard = plan.shard.shard(Table::new(1), mesh.clone());
+    sweep::guard(&shard);
     plan.shard.spawn_link(&shard, plan.points_file);
     let control = shard.control.clone();
     let replays = Replays::new(
@@ -118,11 +114,9 @@ async fn keep_replays(core: Rc<Core>) {
 }
 
 impl Core {
-    fn has_work(&self) -> bool {
-        self.shard.control.phase() != Phase::Serving
-            || !self.shard.pipeline.borrow().outbound.is_empty()
-            || !self.replays.are_handed_out()
-            || self.populate.has_jobs()
+    /// Nothing is under way. A reload or a stop may begin as much later as a lull takes.
+    fn is_idle(&self) -> bool {
+        sweep::is_idle(&self.shard) && self.replays.are_handed_out() && !self.populate.has_jobs()
     }
 }
 
@@ -132,8 +126,10 @@ async fn run(core: &Core, mut quotas: QuotaFile) {
     let mut met = Phase::Serving;
     let (mut health_due_ms, mut quotas_due_ms) = (0, 0);
     loop {
-        let pause = if core.has_work() { SWEEP } else { REST };
-        glommio::timer::sleep(pause).await;
+        match core.is_idle() {
+            true => shard.lull.wait().await,
+            false => glommio::timer::sleep(SWEEP).await,
+        }
         shard.control.swept(shard.index);
         core.replays.ring();
         shard.turn(|pipeline, now| {
@@ -189,7 +185,10 @@ fn open(core: &Core, parcel: Parcel) {
     match parcel {
         Parcel::Observed { from, snapshot } => core.admin.observed(from, *snapshot),
         Parcel::Report { from, report, last } => core.replays.report(from, &report, last),
-        Parcel::Job { from, posted } => core.populate.posted(from, posted),
+        Parcel::Job { from, posted } => {
+            core.populate.posted(from, posted);
+            core.shard.lull.end();
+        }
         Parcel::ToCore(message) => core.populate.told(message),
         Parcel::Switched => {
             if core.reloads.switched() {

@@ -3,6 +3,7 @@
 
 use super::control::Phase;
 use super::dial::{self, Backoff, Dialled, Target};
+use super::doorbell::Doorbell;
 use super::shard::Shard;
 use futures_lite::{AsyncReadExt, AsyncWrite};
 use glommio::net::TcpStream;
@@ -23,8 +24,9 @@ struct Line {
     ended: Cell<bool>,
     /// It did not acknowledge anything for too long (TCP_USER_TIMEOUT).
     silent: Cell<bool>,
-    /// Bytes handed to our kernel.
+    /// Bytes handed to our kernel; it rings when there are more.
     handed: Cell<u64>,
+    wrote: Doorbell,
 }
 
 impl Line {
@@ -124,6 +126,7 @@ async fn write(writer: &mut TcpStream, bytes: &[u8], line: &Line) -> std::io::Re
         .await?;
         written += count;
         line.handed.set(line.handed.get() + count as u64);
+        line.wrote.ring();
     }
     Ok(())
 }
@@ -148,10 +151,14 @@ async fn watch(shard: Rc<Shard>, mut reader: TcpStream, line: Rc<Line>) {
 
 /// Tells the outbound what has been acknowledged, as long as something is not.
 async fn acknowledge(shard: Rc<Shard>, line: Rc<Line>, descriptor: std::os::fd::RawFd) {
+    let mut acknowledged = 0;
     loop {
+        if acknowledged == line.handed.get() {
+            line.wrote.wait().await;
+        }
         glommio::timer::sleep(super::SWEEP).await;
         if let Ok(unacknowledged) = dial::unacknowledged(descriptor) {
-            let acknowledged = line.handed.get().saturating_sub(unacknowledged);
+            acknowledged = line.handed.get().saturating_sub(unacknowledged);
             shard.turn(|pipeline, now| pipeline.outbound.acknowledged(acknowledged, now.ms()));
         }
     }

@@ -22,6 +22,7 @@ mod journal;
 mod line;
 mod link;
 mod listener;
+mod lull;
 mod mail;
 mod mesh;
 mod neighbours;
@@ -59,7 +60,7 @@ use std::time::{Duration, Instant};
 use supervisor::Supervisor;
 
 /// The period of the sweep that every executor runs for life: flush intervals, acknowledgements and
-/// look-up deadlines are met to within this. The populate core's is longer while it rests.
+/// look-up deadlines are met to within this. It is longer in a lull.
 const SWEEP: Duration = Duration::from_millis(5);
 /// Between two steps of what takes long everything else has its turn, the executor's own looks included; as short as a timer
 /// can be.

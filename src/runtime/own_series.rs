@@ -1,10 +1,10 @@
 //! The program's own series to carbon, on the populate core: each interval every shard is asked for its numbers,
 //! as for a scrape, and what they have grown by goes out on the core's own connection.
 
-use super::SWEEP;
 use super::admin::{self, Admin};
 use super::control::Phase;
 use super::shard::Shard;
+use super::sweep::LULL;
 use crate::config::Config;
 use crate::outputs::own_series::{self, Moment};
 use crate::telemetry::{Merge, Snapshot};
@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// How long into a new interval the shards are asked: by then each has closed the last one.
-const CLOSED_WITHIN: Duration = SWEEP.saturating_mul(10);
+const CLOSED_WITHIN: Duration = LULL.saturating_mul(2);
 
 /// What is to be sent, and how often.
 pub struct OwnSeries {

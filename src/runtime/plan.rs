@@ -202,8 +202,8 @@ impl ShardPlan {
 
 /// One shard's executor, from its first breath to its last.
 pub async fn serve(plan: ShardPlan, table: Table, own: Own, mesh: Mesh) {
-    sweep::guard();
     let shard = plan.shard(table, Rc::new(mesh));
+    sweep::guard(&shard);
     glommio::spawn_local(nudge::run(shard.clone())).detach();
     glommio::spawn_local(disk::write(shard.clone())).detach();
     glommio::spawn_local(disk::keep(shard.clone())).detach();

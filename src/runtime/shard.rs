@@ -6,6 +6,7 @@ use super::control::Control;
 use super::doorbell::Doorbell;
 use super::health::Health;
 use super::journal::disk::Disk;
+use super::lull::Lull;
 use super::mesh::{Mesh, Parcel};
 use super::nudge::Owed;
 use super::reload::Live;
@@ -29,6 +30,8 @@ pub struct Shard {
     pub connections: Connections,
     pub buffer: RefCell<Box<[u8]>>,
     pub control: Arc<Control>,
+    /// Between two sweeps, where nothing is under way.
+    pub lull: Lull,
     /// The task that takes what other executors send, and drives the clients' sockets.
     pub driver: Rc<Doorbell>,
     /// The tasks that drive carbon and the last store.
@@ -66,6 +69,7 @@ impl Shard {
             connections,
             buffer: RefCell::new(vec![0; READ_BUFFER_BYTES].into()),
             control,
+            lull: Lull::default(),
             driver: Rc::default(),
             link: Doorbell::default(),
             store: Doorbell::default(),
@@ -133,6 +137,9 @@ impl Shard {
         }
         if pipeline.journal.is_due() {
             self.disk.written.ring();
+        }
+        if self.lull.is_on() && !pipeline.is_idle() {
+            self.lull.end();
         }
     }
 

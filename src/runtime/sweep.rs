@@ -16,22 +16,26 @@ use std::time::Duration;
 /// glommio can go to sleep with tasks that want to run (docs/decisions/0002), until something else
 /// happens. So something always does: timers of these periods, of which not all expire together.
 const GUARDS: [Duration; 4] = [
-    Duration::from_millis(50),
+    LULL,
     Duration::from_millis(170),
     Duration::from_millis(530),
     Duration::from_millis(1900),
 ];
+/// The longest lull: so much later may a delivered frame be booked, a mark be written, a stop begin.
+pub const LULL: Duration = Duration::from_millis(50);
 /// Deadlines of connections are seconds: not every sweep looks at all of them.
-const CONNECTIONS_EVERY: u64 = 20;
-/// In sweeps, about a second: the store's task looks whether its minute is over.
-const MINUTE_EVERY: u64 = 200;
+const CONNECTIONS_EVERY_MS: u64 = 100;
+/// The store's task looks whether its minute is over.
+const MINUTE_EVERY_MS: u64 = 1000;
 
-/// On every executor, before anything else.
-pub fn guard() {
+/// On every executor, before anything else. The shortest of them ends lulls.
+pub fn guard(shard: &Rc<Shard>) {
     for period in GUARDS {
+        let shard = shard.clone();
         glommio::spawn_local(async move {
             loop {
                 glommio::timer::sleep(period).await;
+                shard.lull.end();
             }
         })
         .detach();
@@ -40,27 +44,26 @@ pub fn guard() {
 
 /// Sweeps until the service has stopped.
 pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
-    let mut sweeps = 0u64;
+    let (mut connections_due_ms, mut minute_due_ms) = (0, 0);
     let mut met = Phase::Starting;
     let mut drain = Drain::default();
     loop {
-        let due_us = shard.clock.now().us + SWEEP.as_micros() as u64;
-        glommio::timer::sleep(SWEEP).await;
-        sweeps += 1;
+        pause(shard).await;
         shard.control.swept(shard.index);
-        let late_us = shard.clock.now().us.saturating_sub(due_us);
-        shard.turn(|pipeline, _| pipeline.latency.record(Stage::Sweep, late_us));
         let mut pace = Pace::new(&shard.clock);
         while tick(shard) {
             pace.piece_done().await;
         }
         report(shard, false);
         shard.disk.keeper.ring();
-        if sweeps.is_multiple_of(MINUTE_EVERY) {
+        let now_ms = shard.clock.now().ms();
+        if now_ms >= minute_due_ms {
+            minute_due_ms = now_ms + MINUTE_EVERY_MS;
             shard.store.ring();
         }
         let phase = shard.control.phase();
-        if sweeps.is_multiple_of(CONNECTIONS_EVERY) || phase == Phase::Draining {
+        if now_ms >= connections_due_ms || phase == Phase::Draining {
+            connections_due_ms = now_ms + CONNECTIONS_EVERY_MS;
             meet_deadlines(shard, phase, &mut drain);
         }
         let done = match phase {
@@ -102,6 +105,22 @@ pub async fn run(shard: &Rc<Shard>, mut accepting: Vec<Task<()>>) {
     }
     let left = shard.pipeline.borrow().left();
     shard.control.leave(left);
+}
+
+/// Until the next sweep is due.
+async fn pause(shard: &Shard) {
+    if is_idle(shard) {
+        return shard.lull.wait().await;
+    }
+    let due_us = shard.clock.now().us + SWEEP.as_micros() as u64;
+    glommio::timer::sleep(SWEEP).await;
+    let late_us = shard.clock.now().us.saturating_sub(due_us);
+    shard.turn(|pipeline, _| pipeline.latency.record(Stage::Sweep, late_us));
+}
+
+/// Nothing is due within a few milliseconds.
+pub fn is_idle(shard: &Shard) -> bool {
+    shard.control.phase() == Phase::Serving && shard.pipeline.borrow().is_idle()
 }
 
 /// Those of connections; and tells when carbon, the store or the journal has come or gone.
