@@ -197,6 +197,15 @@ impl Frame {
         }));
     }
 
+    /// An empty one with room for as much: grown point by point it would be copied ten times on its way.
+    fn another(&self) -> Frame {
+        Frame {
+            bytes: Vec::with_capacity(self.bytes.len() + self.bytes.len() / 8),
+            markings: Vec::with_capacity(self.markings.len()),
+            ..Frame::default()
+        }
+    }
+
     fn clear(&mut self) {
         self.bytes.clear();
         self.markings.clear();
@@ -327,7 +336,8 @@ impl Queue {
         if self.open.points == 0 {
             return;
         }
-        let next = self.spare.pop().unwrap_or_default();
+        let next = self.spare.pop();
+        let next = next.unwrap_or_else(|| Rc::new(self.open.another()));
         let mut sealed = std::mem::replace(&mut self.open, next);
         if protocol == Protocol::Pickle
             && let Some(sealed) = Rc::get_mut(&mut sealed)
