@@ -75,6 +75,53 @@ fn short(bytes: &[u8]) -> Option<(Given<'static>, usize)> {
 /// However long it is.
 #[inline(never)]
 fn long(bytes: &[u8]) -> Option<(Given<'static>, usize)> {
+    match precise(bytes) {
+        Some(read) => Some(read),
+        None => any(bytes),
+    }
+}
+
+/// A number without a sign and an exponent, with the point and a digit behind it among its first eight characters and at
+/// most 18 digits: what is measured, or an average. Eight characters at once.
+#[inline(always)]
+fn precise(bytes: &[u8]) -> Option<(Given<'static>, usize)> {
+    let text = eight_at(bytes, 0)?;
+    let values = text ^ ZEROS;
+    let others = not_digits(values);
+    let point = others.trailing_zeros() / 8;
+    if others & others.wrapping_sub(1) != 0
+        || point == 0
+        || point >= 7
+        || (text >> (8 * point)) as u8 != b'.'
+        || (point > 1 && values as u8 == 0)
+    {
+        return None;
+    }
+    let before = (1 << (8 * point)) - 1;
+    let digits = (values & before) | (values >> 8 & !before);
+    let mut mantissa = together(digits << 8);
+    let mut end = 8;
+    let mut next = eight_at(bytes, end)?;
+    if let Some(value) = eight_digits(next) {
+        mantissa = mantissa * TENS[8] + value;
+        end += 8;
+        next = eight_at(bytes, end)?;
+    }
+    let (value, count) = up_to_eight(next);
+    // What has more digits than fit ends further on: it is not taken.
+    mantissa = mantissa.wrapping_mul(TENS[count]).wrapping_add(value);
+    end += count;
+    // With the point.
+    if end > DIGITS_MAX + 1 || matches!(bytes[end], b'e' | b'E') {
+        return None;
+    }
+    let places = end - 1 - point as usize;
+    Some((Given::Float(divided(mantissa, places)), end))
+}
+
+/// The same one digit after the other, with whatever it may have.
+#[inline(never)]
+fn any(bytes: &[u8]) -> Option<(Given<'static>, usize)> {
     let negative = bytes.first() == Some(&b'-');
     let start = usize::from(negative);
     let (whole, mut at) = digits(bytes, start, 0);
@@ -291,8 +338,14 @@ mod tests {
             "x",
             "1234567890123456789",
             "1.x",
+            "1234567.",
+            "01.2345678",
+            "1.2345678e400",
         ] {
-            assert_eq!(read(text.as_bytes()), None, "{text}");
+            for behind in ["", ", \"timestamp\": 14"] {
+                let text = format!("{text}{behind}");
+                assert_eq!(read(text.as_bytes()), None, "{text}");
+            }
         }
     }
 
@@ -314,7 +367,7 @@ mod tests {
         #[test]
         fn every_literal_is_the_double_that_the_standard_library_reads(
             text in "-?(0|[1-9][0-9]{0,20})(\\.[0-9]{1,25})?([eE][+-]?[0-9]{1,3})?",
-            after in "[,}\\] x]?",
+            after in "([,}\\] x]|, \"timestamp\": 14)?",
         ) {
             let expected: f64 = text.parse().unwrap();
             match double(&format!("{text}{after}")) {
