@@ -31,6 +31,7 @@ pub mod telegraf;
 mod usual;
 pub mod validate;
 pub mod verdict;
+mod windows;
 
 use crate::config;
 use crate::http::{ContentEncoding, Message, Method, response::Answer};

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::validate::{Fault, Given, Item, Rules};
 use super::verdict::Problem;
+use super::windows;
 
 /// Which letters and digits a name may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,7 +185,8 @@ fn rewrite(text: &str, out: &mut String) {
 /// dots together.
 pub fn is_clean(name: &[u8]) -> bool {
     match name.len() {
-        33.. => windows_are_clean::<32>(name),
+        66.. => windows_are_clean::<32>(name),
+        33.. => two_windows_are_clean(name),
         17.. => windows_are_clean::<16>(name),
         _ => {
             let text = std::str::from_utf8(name);
@@ -229,6 +231,19 @@ fn begins_clean(here: &[u8; 32], next: &[u8; 32], within: &[u8; 32]) -> bool {
         bad[place] = within[place] & is_bad(here[place], next[place]);
     }
     bad == [0; 32]
+}
+
+/// Two windows and the last byte are all of it.
+#[inline(always)]
+fn two_windows_are_clean(name: &[u8]) -> bool {
+    let (Some([first, last]), Some(&ends)) = (windows::two(name), name.last()) else {
+        return false;
+    };
+    let mut bad = [0u8; windows::BYTES];
+    for (place, bad) in bad.iter_mut().enumerate() {
+        *bad = is_bad(first.0[place], first.1[place]) | is_bad(last.0[place], last.1[place]);
+    }
+    bad == [0; windows::BYTES] && is_plain(ends) == 1
 }
 
 /// Windows of a fixed size without a branch in them, which the compiler turns into vector instructions. The last one

@@ -6,6 +6,7 @@
 //! whatever order. That is Skyline's rule to the letter, for patterns with an element of its own twice too (they
 //! match by the first half only).
 
+use super::windows;
 use aho_corasick::{AhoCorasick, MatchKind};
 
 #[derive(Debug, Default)]
@@ -52,12 +53,26 @@ impl Pairs {
 
     fn may_occur(&self, name: &[u8]) -> bool {
         match name.len() {
-            33.. => self.occur_in_windows::<32>(name),
+            66.. => self.occur_in_windows::<32>(name),
+            33.. => self.occur_in_two_windows(name),
             17.. => self.occur_in_windows::<16>(name),
             _ => name
                 .windows(2)
                 .any(|two| self.0.iter().any(|pair| two == pair)),
         }
+    }
+
+    fn occur_in_two_windows(&self, text: &[u8]) -> bool {
+        let Some(windows) = windows::two(text) else {
+            return true;
+        };
+        self.0.iter().any(|&pair| {
+            let mut found = [0; windows::BYTES];
+            for (here, next) in windows {
+                look_for(pair, here, next, &mut found);
+            }
+            found != [0; windows::BYTES]
+        })
     }
 
     /// In windows of a fixed size without a branch in them, as [`super::name::is_clean`] looks at a name; the last one
