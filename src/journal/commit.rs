@@ -68,8 +68,8 @@ pub struct Journal<W> {
     record_bytes_max: usize,
     /// Records that no write has taken yet, with room for their headers; the last one may grow.
     bytes: Vec<u8>,
-    pending: VecDeque<Pending>,
-    in_flight: VecDeque<Pending>,
+    pending: Vec<Pending>,
+    in_flight: Vec<Pending>,
     writing: bool,
     /// Kept for its memory.
     spare: Vec<u8>,
@@ -91,8 +91,8 @@ impl<W> Journal<W> {
             durability,
             record_bytes_max: record_bytes_max(limits.segment_bytes),
             bytes: Vec::new(),
-            pending: VecDeque::new(),
-            in_flight: VecDeque::new(),
+            pending: Vec::new(),
+            in_flight: Vec::new(),
             writing: false,
             spare: Vec::new(),
             sequence: 0,
@@ -131,7 +131,7 @@ impl<W> Journal<W> {
             true => (run, Run::default()),
             false => self.make_room(run),
         };
-        let open = self.pending.back_mut().expect("there is room in it");
+        let open = self.pending.last_mut().expect("there is room in it");
         let encoded = record::push_run(&mut self.bytes, first, fill);
         open.bytes += encoded.bytes.len();
         open.points += first.points() as u32;
@@ -141,7 +141,7 @@ impl<W> Journal<W> {
 
     /// A record is open that may grow by these points, however long they become.
     fn has_room(&self, run: Run<'_>) -> bool {
-        self.pending.back().is_some_and(|open| {
+        self.pending.last().is_some_and(|open| {
             let bytes = open.bytes + run.bytes_with(POINT_BYTES);
             open.sequence >= self.given && bytes <= self.record_bytes_max
         })
@@ -151,7 +151,7 @@ impl<W> Journal<W> {
     fn make_room<'r>(&mut self, run: Run<'r>) -> (Run<'r>, Run<'r>) {
         let (one, _) = run.fit(1, 0, 0);
         if !self.has_room(one) {
-            self.pending.push_back(Pending {
+            self.pending.push(Pending {
                 sequence: self.sequence,
                 bytes: HEADER_BYTES,
                 points: 0,
@@ -159,7 +159,7 @@ impl<W> Journal<W> {
             self.sequence += 1;
             self.bytes.extend_from_slice(&[0; HEADER_BYTES]);
         }
-        let taken = self.pending.back().map_or(0, |open| open.bytes);
+        let taken = self.pending.last().map_or(0, |open| open.bytes);
         let room = self.record_bytes_max.saturating_sub(taken);
         run.fit(usize::MAX, POINT_BYTES, room)
     }
@@ -180,18 +180,22 @@ impl<W> Journal<W> {
         if self.writing {
             return None;
         }
-        let (segment, room) = self.segments.room(self.pending.front()?.bytes)?;
+        let (segment, room) = self.segments.room(self.pending.first()?.bytes)?;
         let salt = segment.salt();
-        let mut taken = 0;
-        while let Some(&next) = self.pending.front() {
+        let (mut taken, mut records) = (0, 0);
+        for next in &self.pending {
             if (taken + next.bytes) as u64 > room {
                 break;
             }
             let record = &mut self.bytes[taken..taken + next.bytes];
             record::seal(record, salt, next.sequence, next.points);
             taken += next.bytes;
-            self.pending.pop_front();
-            self.in_flight.push_back(next);
+            records += 1;
+        }
+        debug_assert!(self.in_flight.is_empty(), "one write at a time");
+        std::mem::swap(&mut self.in_flight, &mut self.pending);
+        if records < self.in_flight.len() {
+            self.pending.extend(self.in_flight.drain(records..));
         }
         // What does not fit any more begins the next segment.
         let mut rest = std::mem::take(&mut self.spare);
@@ -199,7 +203,7 @@ impl<W> Journal<W> {
         rest.extend_from_slice(&self.bytes[taken..]);
         self.bytes.truncate(taken);
         let bytes = std::mem::replace(&mut self.bytes, rest);
-        let end = self.in_flight.back().map_or(0, |last| last.sequence + 1);
+        let end = self.in_flight.last().map_or(0, |last| last.sequence + 1);
         self.writing = true;
         self.given = self.given.max(end);
         Some(Write {
@@ -215,7 +219,7 @@ impl<W> Journal<W> {
         debug_assert!(self.writing, "a write was started");
         self.writing = false;
         self.counts.commits += 1;
-        let last = self.in_flight.back().map(|last| last.sequence);
+        let last = self.in_flight.last().map(|last| last.sequence);
         let outcome = if written {
             self.counts.bytes_written += write.bytes.len() as u64;
             self.in_flight.clear();
@@ -248,20 +252,19 @@ impl<W> Journal<W> {
     fn again(&mut self, failed: Vec<u8>) {
         let first = self
             .in_flight
-            .front()
+            .first()
             .map_or(self.sequence, |first| first.sequence);
         self.segments.abandon(first);
         let needed = self.undelivered_from();
-        let mut bytes = failed;
-        let mut gone = 0;
-        while let Some(record) = self
+        let done = self
             .in_flight
-            .front()
-            .filter(|record| record.sequence < needed)
-        {
-            gone += record.bytes;
-            self.in_flight.pop_front();
-        }
+            .partition_point(|record| record.sequence < needed);
+        let gone: usize = self
+            .in_flight
+            .drain(..done)
+            .map(|record| record.bytes)
+            .sum();
+        let mut bytes = failed;
         bytes.drain(..gone);
         bytes.extend_from_slice(&self.bytes);
         self.bytes = bytes;
@@ -281,7 +284,7 @@ impl<W> Journal<W> {
         // The last record may grow: it is not done while no write has taken it.
         let open = self
             .pending
-            .back()
+            .last()
             .map_or(self.sequence, |open| open.sequence);
         self.ledger.oldest().copied().unwrap_or(open)
     }

@@ -243,10 +243,9 @@ impl Pipeline {
         let mut consumed = 0;
         let mut more = false;
         let mut slice = encoding::SLICE_BYTES;
+        let mut answers = 0;
         while !connection.closing {
-            if self.reads.len(id) >= self.settings.pipeline_max
-                || !self.go_on(connection, &mut slice, now)
-            {
+            if answers >= self.settings.pipeline_max || !self.go_on(connection, &mut slice, now) {
                 more = true;
                 break;
             }
@@ -280,6 +279,7 @@ impl Pipeline {
                     consumed += *taken;
                 }
             }
+            answers = self.reads.len(id);
         }
         self.hand_over(id, now);
         Taken {
