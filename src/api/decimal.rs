@@ -58,9 +58,7 @@ fn short(bytes: &[u8]) -> Option<(Given<'static>, usize)> {
             if end == 8 || places == 0 || matches!(character(end), b'e' | b'E') {
                 return None;
             }
-            let before = (1 << (8 * whole)) - 1;
-            let digits = (values & before) | (values >> 8 & !before);
-            let mantissa = together(digits << (64 - 8 * (end - 1)));
+            let mantissa = together(without(values, whole) << (64 - 8 * (end - 1)));
             let number = divided(mantissa, places as usize);
             Some((Given::Float(number), end as usize))
         }
@@ -70,6 +68,13 @@ fn short(bytes: &[u8]) -> Option<(Given<'static>, usize)> {
             Some((Given::Unsigned(number), whole as usize))
         }
     }
+}
+
+/// Eight values less one of them, the point's.
+#[inline]
+fn without(values: u64, point: u32) -> u64 {
+    let before = (1 << (8 * point)) - 1;
+    (values & before) | (values >> 8 & !before)
 }
 
 /// However long it is.
@@ -97,9 +102,7 @@ fn precise(bytes: &[u8]) -> Option<(Given<'static>, usize)> {
     {
         return None;
     }
-    let before = (1 << (8 * point)) - 1;
-    let digits = (values & before) | (values >> 8 & !before);
-    let mut mantissa = together(digits << 8);
+    let mut mantissa = together(without(values, point) << 8);
     let mut end = 8;
     let mut next = eight_at(bytes, end)?;
     if let Some(value) = eight_digits(next) {
