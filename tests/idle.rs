@@ -25,7 +25,7 @@ fn sleeps(flux: &Flux) -> u64 {
 }
 
 /// Three executors with a sweep each 5 ms and what keeps glommio awake (docs/decisions/0002) sleep 670 times a second
-/// together, in a lull 95 times.
+/// together and in a lull 95 times, by what one shard and one populate core were counted to.
 #[test]
 fn an_idle_service_sleeps_although_a_frame_is_kept_for_a_redo() {
     let blackhole = Blackhole::start();
@@ -46,7 +46,7 @@ fn an_idle_service_sleeps_although_a_frame_is_kept_for_a_redo() {
     });
 }
 
-/// Who waited for the lull to end would send it 25 ms later than was asked for, by the median.
+/// Who waited for the lull to end would send it some 20 ms later than was asked for, by the median.
 #[test]
 fn a_point_after_a_lull_leaves_within_the_flush_interval() {
     const POINTS: u32 = 21;
