@@ -11,8 +11,9 @@ const REGISTERS: usize = 1 << INDEX_BITS;
 #[derive(Debug)]
 pub struct Distinct {
     interval_seconds: u32,
-    /// The number of the interval under way, counted from 1970.
-    interval: u32,
+    /// The number of the interval under way, counted from 1970. Unknown until the first tick, which may be later than
+    /// the first point: that one belongs to it all the same.
+    interval: Option<u32>,
     registers: Box<[u8; REGISTERS]>,
     last: u64,
 }
@@ -21,7 +22,7 @@ impl Distinct {
     pub fn new(interval_seconds: u32) -> Distinct {
         Distinct {
             interval_seconds,
-            interval: 0,
+            interval: None,
             registers: Box::new([0; REGISTERS]),
             last: 0,
         }
@@ -39,8 +40,11 @@ impl Distinct {
 
     pub fn tick(&mut self, unix_seconds: u32) {
         let interval = unix_seconds / self.interval_seconds;
-        if interval != self.interval {
-            self.interval = interval;
+        if self
+            .interval
+            .replace(interval)
+            .is_some_and(|before| before != interval)
+        {
             self.last = self.estimate();
             self.registers.fill(0);
         }
@@ -74,6 +78,19 @@ impl Distinct {
 mod tests {
     use super::*;
     use crate::router::NameHasher;
+
+    #[test]
+    fn what_comes_before_the_first_tick_is_of_the_first_interval() {
+        let mut distinct = Distinct::new(60);
+        distinct.insert(1);
+        distinct.tick(119);
+        assert_eq!(distinct.of_last_interval(), 0);
+        distinct.insert(1 << 60);
+        distinct.tick(120);
+        assert_eq!(distinct.of_last_interval(), 2);
+        distinct.tick(180);
+        assert_eq!(distinct.of_last_interval(), 0);
+    }
 
     #[test]
     fn few_are_exact_and_many_within_five_hundredths_however_often_they_come() {

@@ -34,6 +34,8 @@ pub fn open(shard: &Shard, parcel: Parcel) {
             shard.turn(|pipeline, now| pipeline.reply(reply, now));
         }
         Parcel::Observe { to } => {
+            // What ends with an interval has ended, however late a loaded machine sweeps.
+            shard.turn(|pipeline, now| pipeline.beside.tick(now.unix_seconds, now.ms()));
             let snapshot = Box::new(shard.snapshot());
             let from = shard.index;
             shard.mesh.send(to, Parcel::Observed { from, snapshot });

@@ -4,15 +4,15 @@
 use super::admin::{self, Admin};
 use super::control::Phase;
 use super::shard::Shard;
-use super::sweep::LULL;
 use crate::config::Config;
 use crate::outputs::own_series::{self, Moment};
 use crate::telemetry::{Merge, Snapshot};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// How long into a new interval the shards are asked: by then each has closed the last one.
-const CLOSED_WITHIN: Duration = LULL.saturating_mul(2);
+/// How often the clock is looked at, and how long into a new interval the shards are asked: the clock of each shows it
+/// by then (`clock::WALL_US` late at the most).
+const CLOCK_LOOK: Duration = Duration::from_millis(100);
 
 /// What is to be sent, and how often.
 pub struct OwnSeries {
@@ -47,28 +47,38 @@ pub async fn run(own: OwnSeries, shard: Rc<Shard>, admin: Rc<Admin>) {
     let mut sent = interval();
     let mut before = Moment::default();
     while shard.control.phase() == Phase::Serving {
-        glommio::timer::sleep(CLOSED_WITHIN).await;
+        glommio::timer::sleep(CLOCK_LOOK).await;
         if interval() == sent {
             continue;
         }
         sent = interval();
-        glommio::timer::sleep(CLOSED_WITHIN).await;
-        let now = moment(&admin, own.has_quotas).await;
+        glommio::timer::sleep(CLOCK_LOOK).await;
+        let now = loop {
+            let (now, is_whole) = moment(&admin, own.has_quotas).await;
+            // A shard that is late says more of this interval later, and nothing of it in the next.
+            if is_whole || interval() != sent {
+                break now;
+            }
+        };
         let series = own_series::series(&own.prefix, &before, &now);
         shard.turn(|pipeline, now| pipeline.push_own(&series, now));
         before = now;
     }
 }
 
-async fn moment(admin: &Admin, has_quotas: bool) -> Moment {
+/// And whether every shard has answered in time.
+async fn moment(admin: &Admin, has_quotas: bool) -> (Moment, bool) {
+    let snapshots = admin::observe(admin).await;
+    let is_whole = snapshots.iter().all(|snapshot| snapshot.gauges.up == 1);
     let mut sum = Snapshot::default();
-    for snapshot in admin::observe(admin).await {
+    for snapshot in snapshots {
         sum.merge(&snapshot);
     }
-    Moment {
+    let moment = Moment {
         counters: sum.counters,
         gauges: sum.gauges,
         populate_points: admin.populate_points(),
         has_quotas,
-    }
+    };
+    (moment, is_whole)
 }
