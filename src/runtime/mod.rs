@@ -65,6 +65,8 @@ const SWEEP: Duration = Duration::from_millis(5);
 /// Between two steps of what takes long everything else has its turn, the executor's own looks included; as short as a timer
 /// can be.
 const STEP_ASIDE: Duration = Duration::from_micros(1);
+/// What carbon has of a stop that was asked for twice: twice what one that reads takes to say so (`link::FAREWELL`).
+const HURRIED_FLUSH: Duration = Duration::from_secs(1);
 /// An executor that does not serve by then never will.
 const START_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -195,7 +197,8 @@ fn meet(
 }
 
 /// Answers what is in flight, hands what is accepted to carbon and its marks to the last store, and what
-/// carbon has not taken to the journal, within the drain deadline. `stop`: a second signal ends the waiting.
+/// carbon has not taken to the journal, within the drain deadline. `stop`: a further signal ends the waiting, for
+/// clients or for carbon. What is to be kept still is, unless another one ends that.
 fn drain(
     control: &Control,
     members: usize,
@@ -206,14 +209,22 @@ fn drain(
     let began = Instant::now();
     let deadline = Duration::from_millis(u64::from(config.http.drain_deadline_ms));
     log.info(format_args!("draining: answering what is in flight"));
+    let mut hurried = false;
     for (phase, share) in [
         (Phase::Draining, 2),
         (Phase::Flushing, 2),
         (Phase::Keeping, 1),
     ] {
         control.enter(phase);
-        let left = deadline.saturating_sub(began.elapsed());
-        meet(control, members, left / share, &mut stop);
+        let mut at_most = deadline.saturating_sub(began.elapsed()) / share;
+        if hurried && phase == Phase::Flushing {
+            at_most = at_most.min(HURRIED_FLUSH);
+        }
+        meet(control, members, at_most, || {
+            let again = stop();
+            hurried |= again;
+            again
+        });
     }
     control.enter(Phase::Stopped);
 }

@@ -74,10 +74,17 @@ fn a_second_sigterm_ends_the_waiting_and_loses_nothing() {
     let blackhole = Blackhole::start();
     let mut flux = flux("journal", &blackhole, 60_000);
     let ledger = Ledger::default();
-    let load = load().start(&ledger, flux.port);
+    let padded = Load {
+        padding: 400,
+        ..load()
+    };
+    let load = padded.start(&ledger, flux.port);
     ledger.wait_acked(500);
     blackhole.set(Mode::Stall);
-    ledger.wait_acked(pick(10_000, 100_000));
+    // More than the kernel's buffers hold, so that a write to carbon waits too.
+    wait_until("a backlog of 16 MB", || {
+        flux.metrics().sum("flux_points_queued") > pick(40_000.0, 100_000.0)
+    });
     // A client that does not finish holds the drain.
     let mut client = flux.client();
     client.send(b"POST /metric_data_post HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{");
