@@ -18,8 +18,9 @@ use crate::target::{LOAD_CPU, SERVER_CPU};
 const PERIOD: Duration = Duration::from_micros(250);
 /// A timer that wakes an idle CPU is late by a quarter of it.
 const LATE: Duration = Duration::from_micros(150);
-/// What came meanwhile is answered then, and what comes during that waits.
-const AFTER_US: u64 = 1_500;
+/// What came meanwhile is answered then, and what comes during that waits: as long again at half of the rate that a server
+/// can do, and at least so long.
+const AFTER_US_MIN: u64 = 1_500;
 
 /// Of the clock that everything here is counted by, which a process has in common with the others.
 pub fn now_us() -> u64 {
@@ -83,7 +84,10 @@ impl Hiccups {
             let (due, late) = line.split_once(' ')?;
             let (due, late): (u64, u64) = (due.parse().ok()?, late.parse().ok()?);
             // It may have begun right after the timer before.
-            Some((due - PERIOD.as_micros() as u64, due + late + AFTER_US))
+            Some((
+                due - PERIOD.as_micros() as u64,
+                due + late + late.max(AFTER_US_MIN),
+            ))
         };
         // The last line may have been cut.
         let mut all: Vec<_> = told.lines().filter_map(line).collect();
@@ -119,8 +123,10 @@ mod tests {
 
     #[test]
     fn who_met_a_hiccup_is_known() {
-        let hiccups = Hiccups::read("10000 400\n20000 200\n9000 300\nnothing\n30000");
-        assert_eq!(hiccups.0, [(8_750, 11_900), (19_750, 21_700)]);
+        let told = "10000 400\n20000 200\n9000 300\n95000 4000\nnothing\n30000";
+        let hiccups = Hiccups::read(told);
+        let expected = [(8_750, 11_900), (19_750, 21_700), (94_750, 103_000)];
+        assert_eq!(hiccups.0, expected);
         for (from, until, met) in [
             (0, 8_749, false),
             (0, 8_750, true),

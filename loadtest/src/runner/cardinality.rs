@@ -2,10 +2,9 @@
 //! the same beside batches of known metrics. What the flood of names does to the others is the difference.
 
 use super::first_timestamp;
-use super::turn::{Measures, generate, measure as measure_turn};
+use super::turn::{Measures, generate, measure_watched, p99};
 use crate::experiment::{Contender, Experiment};
-use crate::generator::{Offered, Plan};
-use crate::hiccups::{Hiccups, Watch};
+use crate::generator::Plan;
 use crate::results::Outcome;
 use crate::target::Target;
 use crate::{Result, http};
@@ -48,18 +47,11 @@ pub fn measure(experiment: &Experiment, progress: &str, offer: Offer) -> Result<
     for round in 1..=experiment.rounds {
         for contest in &mut contests {
             let measures = contest.turn(experiment.seconds, offer)?;
-            let hiccups = measures
-                .get("quiet_p99_us")
-                .zip(measures.get("hiccup_percent"));
-            let quiet = hiccups.map(|(p99, percent)| {
-                format!("{:.2} without {percent:.0} % of hiccups, ", p99 / 1e3)
-            });
-            let quiet = quiet.unwrap_or_default();
             eprintln!(
-                "load: {progress}: round {round} of {}, {}: p99 {:.2} ms, {quiet}{:.0} metrics so far, {:.0} B of table, {:.0} MB of memory",
+                "load: {progress}: round {round} of {}, {}: {}, {:.0} metrics so far, {:.0} B of table, {:.0} MB of memory",
                 experiment.rounds,
                 contest.target.name,
-                measures["p99_us"] / 1e3,
+                p99(&measures),
                 measures["metrics_seen"],
                 measures["table_bytes"],
                 measures["resident_mb"],
@@ -107,13 +99,8 @@ impl Contest {
                 Ok(probed)
             })
         };
-        let watched = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let watch = Watch::start(watched.path())?;
-        let (mut measures, probed) =
-            measure_turn(&mut self.target, offered.points_per_batch as f64, offer)?;
-        if let Some(hiccups) = watch.end() {
-            measures.extend(beside_hiccups(&probed, &hiccups));
-        }
+        let points = offered.points_per_batch as f64;
+        let (mut measures, _) = measure_watched(&mut self.target, points, offer)?;
         let points = flooded.map_or(0, |it| it.requests * offered.points_per_batch as u64);
         if let Some(count) = &mut self.new_names {
             *count += points;
@@ -135,22 +122,4 @@ impl Contest {
         );
         Ok(measures)
     }
-}
-
-/// Without the requests that met one.
-fn beside_hiccups(probed: &Offered, hiccups: &Hiccups) -> Measures {
-    let mut quiet: Vec<u64> = probed
-        .each
-        .iter()
-        .filter(|(due, took)| !hiccups.met_by(*due, due + took))
-        .map(|(_, took)| *took)
-        .collect();
-    quiet.sort_unstable();
-    let from = probed.each.first().map_or(0, |(due, _)| *due);
-    let until = probed.each.last().map_or(0, |(due, _)| *due);
-    let p99 = quiet.get(quiet.len() * 99 / 100).copied();
-    Measures::from([
-        ("quiet_p99_us".to_owned(), p99.unwrap_or(0) as f64),
-        ("hiccup_percent".to_owned(), hiccups.percent(from, until)),
-    ])
 }

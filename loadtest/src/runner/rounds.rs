@@ -1,7 +1,7 @@
 //! Turns under wrk or our generator: each target is warmed up, then all take turns, round by round.
 
 use super::first_timestamp;
-use super::turn::{generate, measure as measure_turn};
+use super::turn::{generate, measure as measure_turn, measure_watched, p99};
 use super::wrk::Wrk;
 use crate::Result;
 use crate::experiment::{Experiment, Load};
@@ -38,13 +38,16 @@ pub fn measure(experiment: &Experiment, progress: &str) -> Result<Vec<Outcome>> 
     for round in 1..=experiment.rounds {
         for (target, outcome) in targets.iter_mut().zip(&mut outcomes) {
             let offer = |target: &Target| load.offer(target, experiment.seconds, rate);
-            let (measures, offered) = measure_turn(target, load.points(), offer)?;
+            let (measures, offered) = match load.rate_share() {
+                Some(_) => measure_watched(target, load.points(), offer)?,
+                None => measure_turn(target, load.points(), offer)?,
+            };
             eprintln!(
-                "load: {progress}: round {round} of {}, {}: {:.2} µs CPU a request, p99 {:.2} ms",
+                "load: {progress}: round {round} of {}, {}: {:.2} µs CPU a request, {}",
                 experiment.rounds,
                 target.name,
                 measures["cpu_us_per_request"],
-                measures["p99_us"] / 1e3
+                p99(&measures),
             );
             outcome.rounds.push(measures);
             for (value, count) in offered.micros {
@@ -119,7 +122,7 @@ impl Source {
                 plan.points = *points;
                 plan.bodies = *bodies;
                 (plan.seconds, plan.rate) = (seconds, rate);
-                plan.first = rate > 0.0;
+                (plan.first, plan.each) = (rate > 0.0, rate > 0.0);
                 generate(&plan)
             }
         }

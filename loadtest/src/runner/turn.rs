@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::generator::{Form, Offered, Plan};
+use crate::hiccups::{Hiccups, Watch};
 use crate::process::ourselves;
 use crate::results::quantile;
 use crate::target::{LOAD_CPU, Target};
@@ -98,6 +99,54 @@ pub fn measure(
         set("marks_per_point", marks / taken);
     }
     Ok((measures, offered))
+}
+
+/// The same, with a look at the machine: what a request took that met none of its hiccups. Of those that the generator
+/// tells one by one.
+pub fn measure_watched(
+    target: &mut Target,
+    points: f64,
+    load: impl FnOnce(&Target) -> Result<Offered>,
+) -> Result<(Measures, Offered)> {
+    let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let watch = Watch::start(dir.path())?;
+    let (mut measures, offered) = measure(target, points, load)?;
+    if let Some(hiccups) = watch.end() {
+        measures.extend(beside_hiccups(&offered.each, &hiccups));
+    }
+    Ok((measures, offered))
+}
+
+fn beside_hiccups(each: &[(u64, u64)], hiccups: &Hiccups) -> Measures {
+    let mut quiet: Vec<u64> = each
+        .iter()
+        .filter(|(due, took)| !hiccups.met_by(*due, due + took))
+        .map(|(_, took)| *took)
+        .collect();
+    quiet.sort_unstable();
+    let due = each.iter().map(|(due, _)| *due);
+    let (from, until) = (due.clone().min(), due.max());
+    let percent = hiccups.percent(from.unwrap_or(0), until.unwrap_or(0));
+    let p99 = quiet.get(quiet.len() * 99 / 100).copied();
+    Measures::from([
+        ("quiet_p99_us".to_owned(), p99.unwrap_or(0) as f64),
+        ("hiccup_percent".to_owned(), percent),
+    ])
+}
+
+/// For the line of a round.
+pub fn p99(measures: &Measures) -> String {
+    let all = format!("p99 {:.2} ms", measures["p99_us"] / 1e3);
+    let watched = measures
+        .get("quiet_p99_us")
+        .zip(measures.get("hiccup_percent"));
+    match watched {
+        Some((p99, percent)) => {
+            let p99 = p99 / 1e3;
+            format!("{all}, {p99:.2} without {percent:.0} % of hiccups")
+        }
+        None => all,
+    }
 }
 
 /// Waits until what was accepted is delivered and remembered. Its CPU counts.
