@@ -120,32 +120,34 @@ impl Ring {
             || !self.given.borrow().is_empty()
             || !self.behind.borrow().is_empty()
             || !self.interrupted.borrow().is_empty();
-        given || is_due(&mut self.uring.borrow_mut())
+        given || has_come(&mut self.uring.borrow_mut())
     }
 
     /// One look. `false`: there was nothing.
     fn turn(&self) -> bool {
         self.settle();
         let waited = !self.behind.borrow().is_empty();
-        let due = is_due(&mut self.uring.borrow_mut());
-        let small = due && self.take_completions();
+        let given = self.given.borrow().len();
+        let come = self.take_completions();
+        let small = self.given.borrow().len() > given;
         self.wake_large(small);
-        due || waited
+        come || waited
     }
 
-    /// True: something small has come.
+    /// True: something was handed over, or has completed.
     fn take_completions(&self) -> bool {
         let mut uring = self.uring.borrow_mut();
-        // After a doze everything is here already. What it does not take at once (EINTR, EAGAIN) it takes in the next
-        // turn.
-        if is_asked(&mut uring) {
+        let mut come = !uring.submission().is_empty();
+        if come || promises(&mut uring) {
+            // After a doze everything is here already. What it does not take at once (EINTR, EAGAIN) it takes in the
+            // next turn.
             let _ = uring.submit();
         }
-        let before = self.given.borrow().len();
         for completion in uring.completion() {
+            come = true;
             self.complete(&completion);
         }
-        self.given.borrow().len() > before
+        come
     }
 
     fn wake_large(&self, small: bool) {
@@ -263,14 +265,18 @@ impl Ring {
     }
 }
 
-/// Something to hand over, or something to take. Completions are made when we ask for them: until then the
-/// kernel only says that there would be some.
-fn is_due(uring: &mut IoUring) -> bool {
-    is_asked(uring) || !uring.completion().is_empty()
+/// Something to hand over, or something to take.
+fn has_come(uring: &mut IoUring) -> bool {
+    if uring.submission().is_empty() && promises(uring) {
+        let _ = uring.submit();
+    }
+    !uring.submission().is_empty() || !uring.completion().is_empty()
 }
 
-/// Something that only a call moves on.
-fn is_asked(uring: &mut IoUring) -> bool {
+/// Completions are made when we ask for them: until then the kernel only says that there would be some. It may say so
+/// when there are none any more, and goes on saying it until the next one: it puts the work into our list first and the
+/// flag after it, and we may have done the work in between. So nothing is believed but what comes of asking.
+fn promises(uring: &mut IoUring) -> bool {
     let entries = uring.submission();
-    !entries.is_empty() || entries.taskrun() || entries.cq_overflow()
+    entries.taskrun() || entries.cq_overflow()
 }

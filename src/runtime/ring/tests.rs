@@ -386,3 +386,68 @@ fn what_the_ring_has_taken_and_nobody_has_read_is_known() {
         drop(stream);
     });
 }
+
+/// IORING_SQ_TASKRUN of a ring, where the kernel and we both see it. `params` as io_uring_setup(2) fills it: the offset
+/// of the flags is its word 14, and the same for every ring.
+fn taskrun_of(ring: &Ring) -> &'static std::sync::atomic::AtomicU32 {
+    const FLAGS_OFFSET_WORD: usize = 14;
+    const PAGE: usize = 4096;
+    let mut params = [0u32; 30];
+    // SAFETY: 120 bytes, as many as the kernel fills; the mapping is never taken back.
+    unsafe {
+        let other = libc::syscall(libc::SYS_io_uring_setup, 1, params.as_mut_ptr());
+        assert!(other >= 0, "{}", io::Error::last_os_error());
+        libc::close(other as i32);
+        let descriptor = ring.uring.borrow().as_raw_fd();
+        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
+        let mapped = libc::mmap(std::ptr::null_mut(), PAGE, access, kind, descriptor, 0);
+        assert!(mapped != libc::MAP_FAILED, "{}", io::Error::last_os_error());
+        &*mapped.byte_add(params[FLAGS_OFFSET_WORD] as usize).cast()
+    }
+}
+
+fn cpu_of_this_thread() -> Duration {
+    // SAFETY: a structure of numbers that the kernel fills.
+    let mut time: libc::timespec = unsafe { std::mem::zeroed() };
+    // SAFETY: it outlives the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[test]
+fn a_promise_of_the_kernel_that_is_left_over_keeps_nobody_awake() {
+    const TASKRUN: u32 = 1 << 2;
+    const WINDOW: Duration = Duration::from_millis(200);
+    on_ring(BUFFERS, usize::MAX, |ring| async move {
+        let (mut stream, mut client) = pair(&ring);
+        let shared = shared();
+        client.write_all(b"a").unwrap();
+        assert!(stream.receive(&shared, |_| ()).await.unwrap().is_some());
+        let flags = taskrun_of(&ring);
+        flags.fetch_or(TASKRUN, std::sync::atomic::Ordering::SeqCst);
+        let before = cpu_of_this_thread();
+        glommio::timer::sleep(WINDOW).await;
+        let taken = cpu_of_this_thread() - before;
+        let left = flags.load(std::sync::atomic::Ordering::SeqCst) & TASKRUN;
+        assert_eq!(
+            left, TASKRUN,
+            "the kernel has taken it back: nothing was tried"
+        );
+        assert!(taken < WINDOW / 4, "{taken:?} of {WINDOW:?}");
+
+        let began = Instant::now();
+        let sender = thread::spawn(move || {
+            for _ in 0..50 {
+                thread::sleep(Duration::from_millis(1));
+                client.write_all(b"b").unwrap();
+            }
+        });
+        let mut received = 0;
+        while received < 50 {
+            let all = stream.receive(&shared, |bytes| received += bytes.len());
+            assert!(all.await.unwrap().is_some());
+        }
+        assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+        sender.join().unwrap();
+    });
+}
