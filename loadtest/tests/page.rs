@@ -112,7 +112,7 @@ fn the_page_renders_on_a_desk_and_on_a_phone() {
             |what: &str| browser.value(&format!("document.querySelectorAll('{what}').length"));
         assert_eq!(count("polyline.curve"), 2, "flux and nginx");
         assert_eq!(count("rect.bar"), 3 + 3 + 3, "single, batch and shards");
-        assert_eq!(count(".targets tbody tr"), 1 + 1 + 1 + 2);
+        assert_eq!(count(".targets tbody tr"), 1 + 1 + 2 + 2);
         assert_eq!(count("details"), experiments.len());
         let drawn = "[...document.querySelectorAll('rect.bar, polyline.curve')].every(it => it.getBoundingClientRect().width > 0)";
         assert_eq!(browser.value(drawn), true);
