@@ -34,7 +34,7 @@ pub fn open(shard: &Shard, parcel: Parcel) {
             shard.turn(|pipeline, now| pipeline.reply(reply, now));
         }
         Parcel::Observe { to } => {
-            // What ends with an interval has ended, however late a loaded machine sweeps.
+            // An interval that is over ends now, however late the sweep that ends it is.
             shard.turn(|pipeline, now| pipeline.beside.tick(now.unix_seconds, now.ms()));
             let snapshot = Box::new(shard.snapshot());
             let from = shard.index;

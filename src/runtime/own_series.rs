@@ -55,7 +55,7 @@ pub async fn run(own: OwnSeries, shard: Rc<Shard>, admin: Rc<Admin>) {
         glommio::timer::sleep(CLOCK_LOOK).await;
         let now = loop {
             let (now, is_whole) = moment(&admin, own.has_quotas).await;
-            // A shard that is late says more of this interval later, and nothing of it in the next.
+            // What a late shard would say of the last interval is lost with this one: it is asked again meanwhile.
             if is_whole || interval() != sent {
                 break now;
             }
