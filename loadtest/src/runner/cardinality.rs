@@ -99,8 +99,8 @@ impl Contest {
                 Ok(probed)
             })
         };
-        let points = offered.points_per_batch as f64;
-        let (mut measures, _) = measure_watched(&mut self.target, points, offer)?;
+        let per_batch = offered.points_per_batch as f64;
+        let (mut measures, _) = measure_watched(&mut self.target, per_batch, offer)?;
         let points = flooded.map_or(0, |it| it.requests * offered.points_per_batch as u64);
         if let Some(count) = &mut self.new_names {
             *count += points;

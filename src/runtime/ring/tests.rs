@@ -8,6 +8,7 @@ use std::future::Future;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -387,9 +388,9 @@ fn what_the_ring_has_taken_and_nobody_has_read_is_known() {
     });
 }
 
-/// IORING_SQ_TASKRUN of a ring, where the kernel and we both see it. `params` as io_uring_setup(2) fills it: the offset
+/// A ring's flags (IORING_SQ_TASKRUN is one of them), where the kernel and we both see them. `params` as io_uring_setup(2) fills it: the offset
 /// of the flags is its word 14, and the same for every ring.
-fn taskrun_of(ring: &Ring) -> &'static std::sync::atomic::AtomicU32 {
+fn flags_of(ring: &Ring) -> &'static AtomicU32 {
     const FLAGS_OFFSET_WORD: usize = 14;
     const PAGE: usize = 4096;
     let mut params = [0u32; 30];
@@ -423,12 +424,12 @@ fn a_promise_of_the_kernel_that_is_left_over_keeps_nobody_awake() {
         let shared = shared();
         client.write_all(b"a").unwrap();
         assert!(stream.receive(&shared, |_| ()).await.unwrap().is_some());
-        let flags = taskrun_of(&ring);
-        flags.fetch_or(TASKRUN, std::sync::atomic::Ordering::SeqCst);
+        let flags = flags_of(&ring);
+        flags.fetch_or(TASKRUN, Ordering::SeqCst);
         let before = cpu_of_this_thread();
         glommio::timer::sleep(WINDOW).await;
         let taken = cpu_of_this_thread() - before;
-        let left = flags.load(std::sync::atomic::Ordering::SeqCst) & TASKRUN;
+        let left = flags.load(Ordering::SeqCst) & TASKRUN;
         assert_eq!(
             left, TASKRUN,
             "the kernel has taken it back: nothing was tried"
